@@ -1,0 +1,269 @@
+"""Every environment variable that Muster reads, typed, with what it means.
+
+Nothing else in the project reads the environment. `docs/settings.md` shows this table (a test compares the two).
+A value that cannot be used raises `SettingError` with one sentence that names the variable.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class SettingError(Exception):
+    """One sentence that names the variable and says what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    name: str
+    default: str  # as it would be written in the environment; "" when there is none
+    meaning: str
+    read: Callable[[str], Any]
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    path = Path(value).expanduser()
+    return path if path.is_absolute() else BASE_DIR / path
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not re.fullmatch(r"\d+", value) or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return read
+
+
+def _yes_no(value: str) -> bool:
+    if value.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if value.lower() in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("must be true or false")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return read
+
+
+def _words(value: str) -> list[str]:
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _networks(value: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(word) for word in _words(value)]
+    except ValueError as error:
+        raise ValueError(f"must be addresses or networks separated by commas ({error})") from None
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if not value:
+            return ""
+        parts = urlsplit(value)
+        try:
+            parts.port  # noqa: B018  raises when the port is no number
+        except ValueError:
+            raise ValueError("has a port that is not a number") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if not parts.netloc and parts.scheme not in {"file", "consolemail", "unix"}:
+            raise ValueError("names no host")
+        return value
+
+    return read
+
+
+def _base_url(value: str) -> str:
+    return _url("http", "https")(value).rstrip("/")
+
+
+SETTINGS = [
+    Setting(
+        name="MUSTER_HOME",
+        default=".muster",
+        read=_path,
+        meaning="Folder for the embedded servers' data, the secret key and, without `EMAIL_URL`, the mails. "
+        "A relative path starts at the project's folder.",
+    ),
+    Setting(
+        name="MUSTER_PORT",
+        default="8000",
+        read=_whole(1, 65535),
+        meaning="Port that the web server listens on.",
+    ),
+    Setting(
+        name="MUSTER_HOST",
+        default="127.0.0.1",
+        read=_text,
+        meaning="Address that the web server listens on; `0.0.0.0` for every interface.",
+    ),
+    Setting(
+        name="MUSTER_BASE_URL",
+        default="",
+        read=_base_url,
+        meaning="Address that people and senders use, for links in pages and mails. "
+        "Without it: `http://localhost:` and the port. With `https://`, cookies are secure only.",
+    ),
+    Setting(
+        name="MUSTER_SECRET_KEY",
+        default="",
+        read=_text,
+        meaning="Signs sessions and acknowledge links. Without it one is made and kept in "
+        "`MUSTER_HOME/secret_key`. Several machines need the same one.",
+    ),
+    Setting(
+        name="MUSTER_ALLOWED_HOSTS",
+        default="",
+        read=_words,
+        meaning="Host names that may be asked for, separated by commas, beside the one of `MUSTER_BASE_URL`, "
+        "`localhost` and `127.0.0.1`.",
+    ),
+    Setting(
+        name="MUSTER_TRUSTED_PROXIES",
+        default="",
+        read=_networks,
+        meaning="Addresses or networks of reverse proxies, separated by commas, whose "
+        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+    ),
+    Setting(
+        name="MUSTER_DEBUG",
+        default="false",
+        read=_yes_no,
+        meaning="Django's debug pages. Never on a server that others can reach.",
+    ),
+    Setting(
+        name="DATABASE_URL",
+        default="",
+        read=_url("postgres", "postgresql"),
+        meaning="PostgreSQL 15 or newer, `postgres://user:password@host:5432/name`. "
+        "Without it `manage.py up` starts its own.",
+    ),
+    Setting(
+        name="MUSTER_DB_POOL",
+        default="12",
+        read=_whole(2, 500),
+        meaning="Database connections that one process opens at most.",
+    ),
+    Setting(
+        name="REDIS_URL",
+        default="",
+        read=_url("redis", "rediss"),
+        meaning="Redis 6.2 or Valkey 7.2 or newer, `redis://host:6379/0`. Without it `manage.py up` starts its own. "
+        "It holds nothing that matters.",
+    ),
+    Setting(
+        name="EMAIL_URL",
+        default="",
+        read=_url("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "file"),
+        meaning="Mail server, `smtp://user:password@host:587/?tls=true` or `smtps://…`. "
+        "Without it mails are files in `MUSTER_HOME/mail`.",
+    ),
+    Setting(
+        name="MUSTER_FROM_EMAIL",
+        default="Muster <muster@localhost>",
+        read=_text,
+        meaning="Sender of the mails.",
+    ),
+    Setting(
+        name="MUSTER_HEARTBEAT_URL",
+        default="",
+        read=_url("http", "https"),
+        meaning="Outside monitor that is called while deadlines are met, so that somebody notices when Muster itself "
+        "is down.",
+    ),
+    Setting(
+        name="MUSTER_WEB_PROCESSES",
+        default="2",
+        read=_whole(1, 64),
+        meaning="Web server processes.",
+    ),
+    Setting(
+        name="MUSTER_WEB_THREADS",
+        default="8",
+        read=_whole(1, 128),
+        meaning="Threads in each web process that answer requests.",
+    ),
+    Setting(
+        name="MUSTER_WORKERS",
+        default="1",
+        read=_whole(1, 64),
+        meaning="Worker processes for each group of queues (`timers` with `default`; `deliver`).",
+    ),
+    Setting(
+        name="MUSTER_WORKER_THREADS",
+        default="4",
+        read=_whole(1, 128),
+        meaning="Threads in each worker process. The processes for `deliver` have twice as many, since they wait for "
+        "other servers.",
+    ),
+    Setting(
+        name="MUSTER_TIMEKEEPERS",
+        default="1",
+        read=_whole(1, 8),
+        meaning="Timekeeper processes. More than one is safe; run two on different machines.",
+    ),
+    Setting(
+        name="MUSTER_LOG_FORMAT",
+        default="plain",
+        read=_one_of("plain", "json"),
+        meaning="`plain` for people, `json` for one object a line.",
+    ),
+    Setting(
+        name="MUSTER_LOG_LEVEL",
+        default="INFO",
+        read=_one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        meaning="Least important level that is logged.",
+    ),
+    Setting(
+        name="MUSTER_ALLOW_PRIVATE_WEBHOOKS",
+        default="false",
+        read=_yes_no,
+        meaning="Whether outgoing webhooks may call loopback, private and link-local addresses.",
+    ),
+    Setting(
+        name="MUSTER_METRICS_TOKEN",
+        default="",
+        read=_text,
+        meaning="Bearer token for `/metrics`. Without it only this machine may read them.",
+    ),
+    Setting(
+        name="MUSTER_DEMO",
+        default="true",
+        read=_yes_no,
+        meaning="Whether `manage.py up` loads the demonstration data when the database is new.",
+    ),
+]
+
+
+def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Every setting by its name. An empty variable counts as one that is not set."""
+    source = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        raw = (source.get(setting.name) or setting.default).strip()
+        try:
+            values[setting.name] = setting.read(raw)
+        except ValueError as error:
+            # An address may hold a password, so only plain values are repeated.
+            shown = f", not {raw!r}" if len(raw) <= 60 and "/" not in raw and "@" not in raw else ""
+            raise SettingError(f"{setting.name} {error}{shown}.") from None
+    return values
