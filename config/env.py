@@ -166,7 +166,7 @@ SETTINGS = [
     Setting(
         name="REDIS_URL",
         default="",
-        read=_url("redis", "rediss"),
+        read=_url("redis", "rediss", "unix"),
         meaning="Redis 6.2 or Valkey 7.2 or newer, `redis://host:6379/0`. Without it `manage.py up` starts its own. "
         "It holds nothing that matters.",
     ),

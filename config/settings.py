@@ -9,6 +9,7 @@ import dj_database_url
 import dj_email_url
 
 from config.env import BASE_DIR, SettingError, load
+from core import servers
 
 try:
     ENV = load()
@@ -135,9 +136,11 @@ TEMPLATES = [
 
 # --- database ---------------------------------------------------------------------------------------------------
 
-DATABASES = {
-    "default": dj_database_url.parse(ENV["DATABASE_URL"] or "postgres://muster@127.0.0.1:1/muster"),
-}
+# Without an address both are the servers that `manage.py up` starts; their sockets follow from the home folder.
+EMBEDDED_POSTGRES = not ENV["DATABASE_URL"]
+EMBEDDED_VALKEY = not ENV["REDIS_URL"]
+
+DATABASES = {"default": dj_database_url.parse(ENV["DATABASE_URL"] or servers.database_url(MUSTER_HOME))}
 DATABASES["default"].update(
     ENGINE="django.db.backends.postgresql",
     CONN_MAX_AGE=0,
@@ -153,7 +156,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- redis and celery -------------------------------------------------------------------------------------------
 
-REDIS_URL: str = ENV["REDIS_URL"] or "redis://127.0.0.1:1/0"
+REDIS_URL: str = ENV["REDIS_URL"] or servers.redis_url(MUSTER_HOME)
 
 # --- people -----------------------------------------------------------------------------------------------------
 

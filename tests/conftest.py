@@ -1,0 +1,1 @@
+"""Fixtures that every app's tests share. The servers are started by `tests/servers.py`."""
