@@ -120,7 +120,9 @@ class ContactMethod(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["user", "kind", "address"], name="contact_method_once_per_person"),
+            models.UniqueConstraint(
+                fields=["user", "kind", "address"], name="contact_method_once_per_person"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -163,11 +165,12 @@ class ApiToken(models.Model):
         return cls.PREFIX + secrets.token_urlsafe(32)
 
     def is_usable(self, now: datetime) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now) and self.user.is_active
+        current = self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+        return current and self.user.is_active
 
 
 class IdempotentRequest(models.Model):
-    """A request that came with an Idempotency-Key, and what was answered: the same key again gets the same answer."""
+    """A request that came with an Idempotency-Key, and its answer, which the same key gets again."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
@@ -177,8 +180,13 @@ class IdempotentRequest(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once_per_person")]
-        indexes = [models.Index(fields=["created_at"], name="idempotent_request_by_age")]  # forgetting old ones
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once_per_person"),
+        ]
+        indexes = [
+            # forgetting old ones
+            models.Index(fields=["created_at"], name="idempotent_request_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.key
