@@ -1,0 +1,72 @@
+"""Tells the web processes that something has changed. A hint, never the truth: whoever misses it looks for itself.
+
+`publish` is called right after a commit, so a broker that is dead or slow may not cost the caller more than a moment,
+and only now and then: after a failure nothing is sent for a while, the longer the more the failure has cost.
+"""
+
+import logging
+import threading
+import time
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+INCIDENTS = "muster:incidents"  # messages "<incident id>:<seq>"
+
+TIMEOUT = 0.05
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_COST = 0.005  # of the time, at most, is spent on waiting for a broker that does not answer
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """One for each process; may be used by all of its threads."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=TIMEOUT,
+            socket_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._lock = threading.Lock()
+        self._quiet_until = 0.0
+
+    def publish(self, channel: str, message: str) -> bool:
+        """Whether the broker has taken it. Never raises."""
+        begun = time.monotonic()
+        if begun < self._quiet_until:
+            return False
+        try:
+            try:
+                self._redis.publish(channel, message)
+            except redis.TimeoutError:
+                raise
+            except redis.ConnectionError:
+                # Most often a connection from before the broker's restart; a fresh one is refused at once or works.
+                self._redis.publish(channel, message)
+        except (redis.RedisError, OSError) as error:
+            ended = time.monotonic()
+            pause = min(max((ended - begun) / _COST, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+            with self._lock:
+                first = ended >= self._quiet_until
+                self._quiet_until = ended + pause
+            if first:
+                log.warning("Pages are told of changes late for %.1f s: the broker does not answer (%s).", pause, error)
+            return False
+        return True
+
+
+_publisher: Publisher | None = None
+
+
+def publish(channel: str, message: str) -> bool:
+    """Send `message` to whoever listens on `channel` now. False when nobody could be told; that is no error."""
+    global _publisher
+    if _publisher is None:
+        _publisher = Publisher(settings.REDIS_URL)
+    return _publisher.publish(channel, message)
