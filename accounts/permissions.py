@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 from accounts.models import ApiToken, Role, Scope, User
+from core.errors import NotAllowed
 
 _RANK = {role: rank for rank, role in enumerate(Role.values)}
 _PLURALS = {role: f"{role}s" for role in Role.values}
@@ -55,7 +56,7 @@ def role_required(role: str) -> Callable[[View], View]:
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
-    """A page is redirected; a fragment answers 401 and makes its whole page go, as no form belongs inside it."""
+    """A page is redirected; a fragment answers 401 and makes its whole page go: no form belongs inside it."""
     fragment = request.headers.get("HX-Request") == "true"
     if fragment:
         current = urlsplit(request.headers.get("HX-Current-URL", ""))
@@ -74,17 +75,19 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def not_allowed(request: HttpRequest, role: str) -> HttpResponse:
-    """403: who may do this, and whom to ask."""
-    message = who_may(role)
+    """403: who may do this, who the person is, and whom to ask for more."""
+    person = request.user
+    message = f"{who_may(role)} You are signed in as {person}, {person.get_role_display().lower()}."
     if request.headers.get("HX-Request") == "true":
-        text = f"{message} You are a {request.user.get_role_display().lower()}."
-        return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
+        return HttpResponse(message, status=403, content_type="text/plain; charset=utf-8")
     admins = User.objects.filter(role=Role.ADMIN, is_active=True)[:3]
-    return render(request, "accounts/not_allowed.html", {"message": message, "admins": admins}, status=403)
+    if admins:
+        message += f" Ask {' or '.join(str(admin) for admin in admins)} for a higher role."
+    return render(request, "403.html", {"exception": NotAllowed(message)}, status=403)
 
 
 class RolePermission(BasePermission):
-    """Reading needs a viewer; writing `required_roles[action]` of the view, else its `write_role`, else a responder.
+    """Reading needs a viewer, writing `required_roles[action]`, else `write_role`, else a responder.
 
     A token with the scope `read` never writes.
     """

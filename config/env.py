@@ -131,6 +131,32 @@ SETTINGS = [
         "`MUSTER_HOME/secret_key`. Several machines need the same one.",
     ),
     Setting(
+        name="MUSTER_OIDC_ISSUER",
+        default="",
+        read=_url("http", "https"),
+        meaning="OpenID Connect provider for signing in, as the address before `/.well-known/openid-configuration`. "
+        "Only people whom Muster already has by their verified address come in.",
+    ),
+    Setting(
+        name="MUSTER_OIDC_NAME",
+        default="Single sign-on",
+        read=_text,
+        meaning="What the button on the sign-in page says after \"Sign in with\".",
+    ),
+    Setting(
+        name="MUSTER_OIDC_CLIENT_ID",
+        default="",
+        read=_text,
+        meaning="Client ID that the provider gave. The redirect address to register there ends with "
+        "`/account/oidc/sso/login/callback/`.",
+    ),
+    Setting(
+        name="MUSTER_OIDC_CLIENT_SECRET",
+        default="",
+        read=_text,
+        meaning="Client secret that the provider gave.",
+    ),
+    Setting(
         name="MUSTER_ALLOWED_HOSTS",
         default="",
         read=_words,
