@@ -1,0 +1,183 @@
+/* What every page needs: theme, dialogs, notes, busy buttons, answers to refused forms, keys, the jump box.
+   All of it is comfort: without this file links are links and forms are forms. */
+(() => {
+  "use strict";
+  const $ = (s, within = document) => within.querySelector(s);
+  const $$ = (s, within = document) => [...within.querySelectorAll(s)];
+  const root = document.documentElement;
+  const me = root.dataset.user || "";
+
+  // --- notes: bottom right, 6 s, they wait while looked at, errors stay ------------------------------------------
+  const note = (text, { bad = false } = {}) => {
+    const box = $("#notes"), mould = $(bad ? "#note-bad" : "#note-good");
+    if (!box || !mould || !text) return;
+    const el = mould.content.firstElementChild.cloneNode(true);
+    $("span", el).textContent = text;
+    box.append(el);
+    if (bad) return;
+    let timer;
+    const leave = () => { timer = setTimeout(() => el.remove(), 6000); };
+    for (const stop of ["pointerenter", "focusin"]) el.addEventListener(stop, () => clearTimeout(timer));
+    for (const go of ["pointerleave", "focusout"]) el.addEventListener(go, leave);
+    leave();
+  };
+  document.addEventListener("click", (e) => {
+    const close = e.target.closest("[data-note-close]");
+    if (close) close.closest(".note").remove();
+  });
+  document.addEventListener("muster:note", (e) => note(e.detail.text || e.detail.value, { bad: e.detail.bad }));
+
+  // --- dialogs ----------------------------------------------------------------------------------------------------
+  // A link to the page that asks the question opens the dialog that asks the same, where there is one.
+  const openDialog = (id) => {
+    const box = document.getElementById(id);
+    if (!box || !box.showModal) return false;
+    if (!box.open) {
+      const back = document.activeElement;
+      box.addEventListener("close", () => { if (back && back.isConnected) back.focus(); }, { once: true });
+      box.showModal();
+      const first = $("[data-first], [autofocus]", box);
+      if (first) first.focus();
+    }
+    return true;
+  };
+  document.addEventListener("click", (e) => {
+    const opener = e.target.closest("[data-dialog]");
+    if (opener && opener.getAttribute("aria-disabled") !== "true" && !e.ctrlKey && !e.metaKey) {
+      const menu = opener.closest("[popover]");
+      if (menu) menu.hidePopover();
+      if (openDialog(opener.dataset.dialog)) e.preventDefault();
+    }
+    const closer = e.target.closest("[data-close]");
+    if (closer) { e.preventDefault(); closer.closest("dialog").close(); }
+    if (e.target instanceof HTMLDialogElement && e.target.open && !$("textarea, input[type=text]", e.target)) {
+      const r = e.target.getBoundingClientRect(); // a click on the backdrop closes what holds no text
+      if (e.clientX < r.left || e.clientX > r.right || e.clientY < r.top || e.clientY > r.bottom) e.target.close();
+    }
+  });
+  // Where there is no right, the button says so and does nothing.
+  document.addEventListener("click", (e) => {
+    if (e.target.closest('[aria-disabled="true"]')) { e.preventDefault(); e.stopImmediatePropagation(); }
+  }, true);
+
+  // --- theme ------------------------------------------------------------------------------------------------------
+  const showTheme = (theme) => {
+    if (theme === "system") delete root.dataset.bsTheme; else root.dataset.bsTheme = theme;
+    $$("[data-theme-set]").forEach((b) => b.setAttribute("aria-pressed", String(b.value === theme)));
+    document.dispatchEvent(new CustomEvent("muster:theme"));
+  };
+  document.addEventListener("click", (e) => {
+    const button = e.target.closest("[data-theme-set]");
+    if (button) showTheme(button.value); // htmx stores it with the person
+  });
+
+  // --- requests: busy while under way, and what a refusal says -----------------------------------------------------
+  const senderOf = (e) => {
+    const el = e.detail.elt, by = e.detail.requestConfig && e.detail.requestConfig.triggeringEvent;
+    return (by && by.submitter) || (el.matches("form") ? $("[type=submit], button:not([type])", el) : el.matches(".btn") ? el : null);
+  };
+  document.addEventListener("htmx:beforeRequest", (e) => {
+    const button = senderOf(e);
+    if (button) { button.setAttribute("aria-busy", "true"); e.detail.elt.busyButton = button; }
+  });
+  document.addEventListener("htmx:afterRequest", (e) => {
+    if (e.detail.elt.busyButton) e.detail.elt.busyButton.removeAttribute("aria-busy");
+    const form = e.detail.elt, quiet = !form.matches("form") || form.method !== "post";
+    if (quiet || !e.detail.successful) return;
+    const box = form.closest("dialog");
+    if (box && box.open && !("keepOpen" in form.dataset)) { box.close(); form.reset(); }
+    refuse(form, "");
+  });
+  const refuse = (form, text) => {
+    const line = form.matches("form") ? $("[data-refused]", form) : null;
+    if (line) { line.hidden = !text; $("span", line).textContent = text; }
+    return Boolean(line);
+  };
+  const sentence = (xhr) => {
+    if (xhr.getResponseHeader("X-Muster-Sentence")) return xhr.responseText.trim();
+    if (xhr.status === 403) return "Not done: you have no right to it, or your sign-in ended. Reload the page to see.";
+    if (xhr.status === 404) return "Not done: it is no longer there.";
+    return `Not done: the server answered ${xhr.status}. Your text is kept. Trying again is safe.`;
+  };
+  document.addEventListener("htmx:responseError", (e) => {
+    const { elt, xhr, requestConfig } = e.detail;
+    if (requestConfig.verb === "get") return; // a panel that could not be read shows what it has
+    const text = sentence(xhr);
+    if (!refuse(elt, text)) note(text, { bad: true });
+    if (xhr.status === 409) document.body.dispatchEvent(new CustomEvent("incident:changed", { bubbles: true }));
+  });
+  document.addEventListener("htmx:sendError", (e) => {
+    if (e.detail.requestConfig.verb === "get") return;
+    const text = "Not sent: no connection. Your text is kept.";
+    if (!refuse(e.detail.elt, text)) note(text, { bad: true });
+  });
+
+  // A button whose meaning changed does nothing for 600 ms: the hand may already be on its way.
+  document.addEventListener("htmx:oobAfterSwap", (e) => guard(e.detail.target));
+  document.addEventListener("htmx:afterSwap", (e) => guard(e.detail.target));
+  const guard = (region) => {
+    if (!region || !region.matches || !region.matches("[data-guard]")) return;
+    const meaning = $$("button, a.btn", region).map((b) => b.textContent.trim()).join("|");
+    if (region.dataset.meaning !== undefined && region.dataset.meaning !== meaning) {
+      region.inert = true;
+      setTimeout(() => { region.inert = false; }, 600);
+    }
+    region.dataset.meaning = meaning;
+  };
+  $$("[data-guard]").forEach(guard);
+
+  // "you", in what all viewers share
+  const mark = (within) => {
+    if (!me) return;
+    for (const el of $$(`[data-person="${CSS.escape(me)}"]`, within)) el.dataset.me = "";
+  };
+  mark(document);
+  new MutationObserver((changes) => {
+    for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n.parentElement || n);
+  }).observe(document.body, { childList: true, subtree: true });
+
+  // Filters act when they change; the button is for those without script.
+  $$("[data-filters]").forEach((form) => {
+    form.addEventListener("change", (e) => { if (!e.target.matches("[type=search], [type=text]")) form.requestSubmit(); });
+  });
+
+  // --- keys -------------------------------------------------------------------------------------------------------
+  const store = { get: (k) => { try { return localStorage.getItem(k); } catch { return null; } },
+                  set: (k, v) => { try { localStorage.setItem(k, v); } catch { /* private window */ } } };
+  const singles = () => store.get("muster.keys") !== "off";
+  const keySwitch = $("#keys-on");
+  if (keySwitch) {
+    keySwitch.checked = singles();
+    keySwitch.addEventListener("change", () => store.set("muster.keys", keySwitch.checked ? "on" : "off"));
+  }
+  let went = 0;
+  document.addEventListener("keydown", (e) => {
+    if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k") { if (openDialog("jump")) e.preventDefault(); return; }
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || !singles()) return;
+    if (e.target.closest("input, textarea, select, [contenteditable], dialog")) return;
+    if (Date.now() - went < 1500) {
+      went = 0;
+      const link = $(`[data-go="${CSS.escape(e.key)}"]`);
+      if (link) { e.preventDefault(); link.click(); }
+      return;
+    }
+    if (e.key === "g") { went = Date.now(); return; }
+    if (e.key === "?") { e.preventDefault(); openDialog("keys"); return; }
+    const press = $(`[data-key="${CSS.escape(e.key)}"]`);
+    if (press && press.getAttribute("aria-disabled") !== "true" && !press.closest("[inert]")) {
+      e.preventDefault();
+      if (press.matches("textarea, input")) press.focus(); else press.click();
+    }
+  });
+
+  // The jump box: arrows move through what was found.
+  const jump = $("#jump");
+  if (jump) jump.addEventListener("keydown", (e) => {
+    if (e.key !== "ArrowDown" && e.key !== "ArrowUp") return;
+    const stops = [$("input", jump), ...$$(".found a", jump)], at = stops.indexOf(document.activeElement);
+    const next = stops[at + (e.key === "ArrowDown" ? 1 : -1)];
+    if (next) { e.preventDefault(); next.focus(); }
+  });
+
+  window.Muster = Object.assign(window.Muster || {}, { note, openDialog, store, refuse });
+})();
