@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
@@ -47,7 +48,8 @@ def role_required(role: str) -> Callable[[View], View]:
                 return to_sign_in(request)
             if not at_least(request.user, role):
                 return not_allowed(request, role)
-            return view(request, *args, **kwargs)
+            with timezone.override(request.user.time_zone):  # pages say times as the person reads clocks
+                return view(request, *args, **kwargs)
 
         guarded.required_role = role
         return guarded
