@@ -1,7 +1,7 @@
 """Every environment variable that Muster reads, typed, with what it means.
 
-Nothing else in the project reads the environment. `docs/settings.md` shows this table (a test compares the two).
-A value that cannot be used raises `SettingError` with one sentence that names the variable.
+Nothing else in the project reads the environment. `docs/settings.md` shows this table (a test compares the
+two). A value that cannot be used raises `SettingError` with one sentence that names the variable.
 """
 
 import ipaddress
@@ -134,14 +134,14 @@ SETTINGS = [
         name="MUSTER_OIDC_ISSUER",
         default="",
         read=_url("http", "https"),
-        meaning="OpenID Connect provider for signing in, as the address before `/.well-known/openid-configuration`. "
-        "Only people whom Muster already has by their verified address come in.",
+        meaning="OpenID Connect provider for signing in, as the address before "
+        "`/.well-known/openid-configuration`. Only people whom Muster already has by their verified address come in.",
     ),
     Setting(
         name="MUSTER_OIDC_NAME",
         default="Single sign-on",
         read=_text,
-        meaning="What the button on the sign-in page says after \"Sign in with\".",
+        meaning='What the button on the sign-in page says after "Sign in with".',
     ),
     Setting(
         name="MUSTER_OIDC_CLIENT_ID",
@@ -193,8 +193,8 @@ SETTINGS = [
         name="REDIS_URL",
         default="",
         read=_url("redis", "rediss", "unix"),
-        meaning="Redis 6.2 or Valkey 7.2 or newer, `redis://host:6379/0`. Without it `manage.py up` starts its own. "
-        "It holds nothing that matters.",
+        meaning="Redis 6.2 or Valkey 7.2 or newer, `redis://host:6379/0`. Without it "
+        "`manage.py up` starts its own. It holds nothing that matters.",
     ),
     Setting(
         name="EMAIL_URL",
@@ -213,8 +213,8 @@ SETTINGS = [
         name="MUSTER_HEARTBEAT_URL",
         default="",
         read=_url("http", "https"),
-        meaning="Outside monitor that is called while deadlines are met, so that somebody notices when Muster itself "
-        "is down.",
+        meaning="Outside monitor that is called while deadlines are met, so that somebody notices when "
+        "Muster itself is down.",
     ),
     Setting(
         name="MUSTER_WEB_PROCESSES",
@@ -238,8 +238,8 @@ SETTINGS = [
         name="MUSTER_WORKER_THREADS",
         default="4",
         read=_whole(1, 128),
-        meaning="Threads in each worker process. The processes for `deliver` have twice as many, since they wait for "
-        "other servers.",
+        meaning="Threads in each worker process. The processes for `deliver` have twice as many, since they "
+        "wait for other servers.",
     ),
     Setting(
         name="MUSTER_TIMEKEEPERS",

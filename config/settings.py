@@ -19,7 +19,7 @@ try:
 except SettingError as error:
     sys.exit(f"muster: {error}")
 
-# --- where things are -------------------------------------------------------------------------------------------
+# --- where things are ---------------------------------------------------------------------------------------
 
 MUSTER_HOME: Path = ENV["MUSTER_HOME"]
 MUSTER_PORT: int = ENV["MUSTER_PORT"]
@@ -35,6 +35,7 @@ MUSTER_TRUSTED_PROXIES = ENV["MUSTER_TRUSTED_PROXIES"]
 MUSTER_ALLOW_PRIVATE_WEBHOOKS: bool = ENV["MUSTER_ALLOW_PRIVATE_WEBHOOKS"]
 MUSTER_METRICS_TOKEN: str = ENV["MUSTER_METRICS_TOKEN"]
 MUSTER_DEMO: bool = ENV["MUSTER_DEMO"]
+MUSTER_LOG_LEVEL: str = ENV["MUSTER_LOG_LEVEL"]
 
 _HTTPS = urlsplit(MUSTER_BASE_URL).scheme == "https"
 
@@ -64,11 +65,17 @@ SECRET_KEY: str = ENV["MUSTER_SECRET_KEY"] or _kept_secret()
 DEBUG: bool = ENV["MUSTER_DEBUG"]
 ALLOWED_HOSTS = list(
     dict.fromkeys(
-        [urlsplit(MUSTER_BASE_URL).hostname or "localhost", "localhost", "127.0.0.1", "[::1]", *ENV["MUSTER_ALLOWED_HOSTS"]]
+        [
+            urlsplit(MUSTER_BASE_URL).hostname or "localhost",
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            *ENV["MUSTER_ALLOWED_HOSTS"],
+        ]
     )
 )
 
-# --- applications -----------------------------------------------------------------------------------------------
+# --- applications -------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -136,9 +143,10 @@ TEMPLATES = [
     }
 ]
 
-# --- database ---------------------------------------------------------------------------------------------------
+# --- database -----------------------------------------------------------------------------------------------
 
-# Without an address both are the servers that `manage.py up` starts; their sockets follow from the home folder.
+# Without an address both are the servers that `manage.py up` starts; their sockets follow from the home
+# folder.
 EMBEDDED_POSTGRES = not ENV["DATABASE_URL"]
 EMBEDDED_VALKEY = not ENV["REDIS_URL"]
 
@@ -156,7 +164,7 @@ DATABASES["default"]["OPTIONS"].update(
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- redis and celery -------------------------------------------------------------------------------------------
+# --- redis and celery ---------------------------------------------------------------------------------------
 
 REDIS_URL: str = ENV["REDIS_URL"] or servers.redis_url(MUSTER_HOME)
 
@@ -210,7 +218,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
 
-# --- people -----------------------------------------------------------------------------------------------------
+# --- people -------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
 # One backend: with Django's own beside it a wrong password would be hashed twice.
@@ -265,7 +273,7 @@ if ENV["MUSTER_OIDC_ISSUER"]:
         }
     )
 
-# --- mail -------------------------------------------------------------------------------------------------------
+# --- mail ---------------------------------------------------------------------------------------------------
 
 DEFAULT_FROM_EMAIL: str = ENV["MUSTER_FROM_EMAIL"]
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
@@ -284,7 +292,7 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = str(MUSTER_HOME / "mail")
 
-# --- time, language, files --------------------------------------------------------------------------------------
+# --- time, language, files ----------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
@@ -303,12 +311,12 @@ WHITENOISE_USE_FINDERS = DEBUG
 # A body of the largest size that a sender of alerts may use, with room for its form.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 
-# --- logs -------------------------------------------------------------------------------------------------------
+# --- logs ---------------------------------------------------------------------------------------------------
 
 LOGGING_CONFIG = "logging.config.dictConfig"
-LOGGING = logs.settings(how=ENV["MUSTER_LOG_FORMAT"], level=ENV["MUSTER_LOG_LEVEL"])
+LOGGING = logs.settings(how=ENV["MUSTER_LOG_FORMAT"], level=MUSTER_LOG_LEVEL)
 
-# --- API --------------------------------------------------------------------------------------------------------
+# --- API ----------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

