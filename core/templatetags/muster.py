@@ -141,8 +141,8 @@ def duration(value: timedelta | float | None) -> str:
 
 
 @register.filter
-def since(start: datetime | None, end: datetime | None) -> timedelta | None:
-    """The time from `start` to `end`: {{ incident.acknowledged_at|since:incident.triggered_at }} reads the other way."""
+def until(start: datetime | None, end: datetime | None) -> timedelta | None:
+    """The time from `start` to `end`: {{ page.paged_at|until:page.ended_at|duration }}."""
     return None if start is None or end is None else end - start
 
 
