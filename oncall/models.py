@@ -42,6 +42,12 @@ class Layer(models.Model):
     ends_at = models.DateTimeField(null=True, blank=True)
     effective_from = models.DateTimeField(null=True, blank=True, editable=False)
     superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
+    time_zone = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="The schedule's zone while this row counted, kept when the schedule moved to another.",
+    )
     turn_unit = models.CharField(max_length=8, choices=Turn, default=Turn.WEEKS)
     turn_length = models.PositiveSmallIntegerField(default=1)
     people_at_once = models.PositiveSmallIntegerField(default=1)

@@ -1,9 +1,10 @@
 """Who is on call, as arithmetic on values: no database, no clock.
 
 All times of a rotation are wall-clock in the schedule's zone. Two functions carry every daylight-saving rule:
-`first_instant` says when the wall clock first shows a time or later, `last_instant` from when it never again shows
-an earlier one. They differ only while clocks are set back, and agree on the first instant after a gap while clocks
-are set forward. Handoffs and starts take the first, ends the last: two people for an hour, never nobody.
+`first_instant` says when the wall clock first shows a time or later, `last_instant` from when it never again
+shows an earlier one. They differ only while clocks are set back, and agree on the first instant after a gap
+while clocks are set forward. Handoffs and starts take the first, ends the last: two people for an hour, never
+nobody.
 """
 
 import re
@@ -38,7 +39,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LayerData:
-    """A rotation. The wall-clock time of `starts_at` is that of every handoff."""
+    """A rotation. The wall-clock time of `starts_at` is that of every handoff; no zone: the schedule's."""
 
     starts_at: datetime
     people: tuple[int, ...]
@@ -49,6 +50,7 @@ class LayerData:
     ends_at: datetime | None = None
     effective_from: datetime | None = None
     superseded_at: datetime | None = None
+    zone: str = ""
     position: int = 0
     name: str = ""
     id: int | None = None
@@ -242,6 +244,7 @@ def _on_turn(layer: LayerData, turn: int) -> tuple[int, ...]:
 
 def layer_people_at(layer: LayerData, zone: str, at: datetime) -> tuple[int, ...]:
     """Whom this layer alone puts on call."""
+    zone = layer.zone or zone
     until = layer.counts_until
     if not layer.people or at < layer.counts_from or (until is not None and at >= until):
         return ()
@@ -252,6 +255,7 @@ def layer_people_at(layer: LayerData, zone: str, at: datetime) -> tuple[int, ...
 
 def _layer_edges(layer: LayerData, zone: str, start: datetime, end: datetime) -> Iterator[datetime]:
     """Every instant in which the layer may change, at least those between `start` and `end`."""
+    zone = layer.zone or zone
     begin = max(start, layer.counts_from)
     finish = min(end, layer.counts_until or end)
     if not layer.people or begin >= finish:
