@@ -1,0 +1,156 @@
+"""Re-checks what must always hold, repairs it, reports it, and tells an outside heartbeat that all is well.
+
+Runs inside every timekeeper, one at a time, independent of Celery and of the engine's own bookkeeping.
+"""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import CharField, Exists, OuterRef
+from django.db.models.functions import Cast
+
+from accounts.models import Role, User
+from escalation import engine
+from escalation.models import Run, RunStatus
+from incidents import timeline
+from incidents.models import Incident, Kind, Status
+from incidents.transitions import lock_incident
+from notifications.models import Delivery, DeliveryStatus, NotificationStatus, Urgency
+from notifications.transitions import notify
+from timers import queries as timer_queries
+from timers.handover import publish
+from timers.models import Heartbeat, Timer
+from timers.transitions import set_timer
+
+log = structlog.get_logger(__name__)
+
+EVERY = timedelta(seconds=15)
+OVERDUE_BY = timedelta(seconds=60)
+SETTLING = timedelta(seconds=5)
+"""What is younger may be in the middle of a transaction that this one can not see whole."""
+NAME = "auditor"
+_LOCK = 0x6D757374  # any number that nothing else in the database uses
+
+
+@dataclass
+class Report:
+    at: datetime
+    repaired: list[str] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.overdue
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "at": self.at.isoformat(), "clean": self.is_clean}
+
+
+def audit_when_due(now: datetime) -> Report | None:
+    """The sweep: does nothing when another timekeeper audited less than 15 s ago."""
+    last = Heartbeat.objects.filter(pk=NAME).values_list("beat_at", flat=True).first()
+    if last is not None and now - last < EVERY:
+        return None
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
+            if not cursor.fetchone()[0]:
+                return None
+        report = audit(now=now)
+        Heartbeat.objects.update_or_create(name=NAME, defaults={"beat_at": now, "detail": report.as_json()})
+    if report.is_clean and settings.MUSTER_HEARTBEAT_URL:
+        publish("escalation.beat_outside", [], queue="default")
+    return report
+
+
+def audit(*, now: datetime) -> Report:
+    """Check and repair everything once."""
+    report = Report(at=now)
+    for incident_id in _unwatched_incidents(now):
+        with transaction.atomic():
+            incident = lock_incident(incident_id)
+            if (
+                incident.status != Status.TRIGGERED
+                or incident.urgency != Urgency.HIGH
+                or _is_watched(incident)
+            ):
+                continue
+            wrong = engine.repair(incident, now=now)
+            timeline.record(
+                incident,
+                Kind.REPAIRED,
+                at=now,
+                text=f"found by the auditor: {wrong}; the next step is set again",
+            )
+            report.repaired.append(f"{incident.ref}: {wrong}")
+    report.repaired += _end_runs_of_answered_incidents(now)
+    report.repaired += _rearm_deliveries(now)
+    report.overdue = [str(timer) for timer in timer_queries.overdue(now=now, by=OVERDUE_BY)[:50]]
+    report.failing = [f"{timer}: {timer.last_error[:200]}" for timer in timer_queries.failing()[:50]]
+    if report.repaired:
+        log.warning("auditor_repaired", what=report.repaired)
+    if report.overdue:
+        log.error("auditor_overdue", what=report.overdue)
+        _page_admins(report, now=now)
+    return report
+
+
+def _step_timer() -> Exists:
+    key = Cast(OuterRef("pk"), CharField())
+    return Exists(Timer.objects.filter(kind=engine.STEP, key=key))
+
+
+def _unwatched_incidents(now: datetime) -> list[int]:
+    """Urgent incidents that nobody has answered and that no timer will escalate."""
+    waiting = Incident.objects.filter(
+        status=Status.TRIGGERED, urgency=Urgency.HIGH, last_event_at__lt=now - SETTLING
+    ).filter(~_step_timer())
+    return list(waiting.order_by("pk").values_list("pk", flat=True)[:500])
+
+
+def _is_watched(incident: Incident) -> bool:
+    return Timer.objects.filter(kind=engine.STEP, key=str(incident.pk)).exists()
+
+
+def _end_runs_of_answered_incidents(now: datetime) -> list[str]:
+    """No timer outlives its incident's need of it."""
+    repaired = []
+    running = Run.objects.exclude(status=RunStatus.STOPPED).exclude(incident__status=Status.TRIGGERED)
+    for incident_id in running.values_list("incident_id", flat=True)[:500]:
+        with transaction.atomic():
+            incident = lock_incident(incident_id)
+            if incident.status != Status.TRIGGERED:
+                engine.stop(incident, now=now)
+                repaired.append(f"{incident.ref}: its escalation was still running")
+    return repaired
+
+
+def _rearm_deliveries(now: datetime) -> list[str]:
+    """Messages that wait without a timer would wait for ever."""
+    key = Cast(OuterRef("pk"), CharField())
+    orphans = Delivery.objects.filter(
+        status__in=[DeliveryStatus.WAITING, DeliveryStatus.SENDING],
+        notification__status=NotificationStatus.ACTIVE,
+        created_at__lt=now - SETTLING,
+    ).filter(~Exists(Timer.objects.filter(kind="deliver", key=key)))
+    repaired = []
+    for delivery in orphans.order_by("pk")[:500]:
+        set_timer(kind="deliver", key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
+        repaired.append(f"delivery {delivery.pk}: its timer was missing")
+    return repaired
+
+
+def _page_admins(report: Report, *, now: datetime) -> None:
+    """At most once an hour: the pager itself is late."""
+    for admin in User.objects.filter(role=Role.ADMIN, is_active=True, is_bot=False):
+        notify(
+            recipient=admin, dedupe_key=f"auditor:{now:%Y-%m-%dT%H}:{admin.pk}", topic="auditor", urgency=Urgency.HIGH,
+            title="Muster is late: deadlines are overdue by more than a minute",
+            body="\n".join(["These should have happened:", *report.overdue[:10], "Look at the workers and the timekeepers."]),
+            link="/", context={"overdue": len(report.overdue)}, now=now,
+        )  # fmt: skip

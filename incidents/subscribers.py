@@ -1,0 +1,27 @@
+"""What an incident does when a message of it can not be delivered."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from incidents import timeline
+from incidents.models import Kind, Page
+from incidents.transitions import lock_incident
+from notifications import hooks
+from notifications.models import Delivery
+
+
+@hooks.on_delivery_failed
+@transaction.atomic
+def tell(delivery: Delivery, now: datetime) -> None:
+    """A message that nobody got belongs into the timeline: the commander has to know who was not reached."""
+    page = Page.objects.filter(notification_id=delivery.notification_id).only("incident_id").first()
+    if page is None:
+        return
+    incident = lock_incident(page.incident_id)
+    timeline.record(
+        incident, Kind.DELIVERY_FAILED, at=now,
+        text=f"{delivery.notification.recipient} was not reached by {delivery.channel_label}: "
+        f"{delivery.last_error[:200]}",
+        data={"delivery": delivery.pk, "channel": delivery.channel, "attempts": delivery.attempts},
+    )  # fmt: skip

@@ -1,0 +1,524 @@
+"""Everything that changes an incident. Views, API, timers and senders all call these; nothing else writes its state.
+
+Each function locks the incident first, looks second, and appends the timeline entry in the same transaction.
+Locks are taken in this order: service, incident, notification, timer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import User
+from catalog.models import Service
+from core.errors import Invalid, Missing, Refused
+from core.words import duration
+from incidents import rules, timeline
+from incidents.links import answer_path
+from incidents.models import (
+    AlertStatus,
+    Incident,
+    Kind,
+    Page,
+    PageStatus,
+    Phase,
+    PhaseStamp,
+    Severity,
+    Status,
+)
+from notifications.models import NotificationStatus, Urgency
+from notifications.transitions import cancel_topic, notify
+
+MAX_NOTE = 20_000
+
+
+def lock_incident(incident_id: int) -> Incident:
+    """The incident, locked until the transaction ends. Raises Missing."""
+    incident = (
+        Incident.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("service__team", "commander", "acknowledged_by")
+        .filter(pk=incident_id)
+        .first()
+    )
+    if incident is None:
+        raise Missing(f"There is no incident INC-{incident_id}.")
+    return incident
+
+
+def topic(incident: Incident) -> str:
+    return f"incident:{incident.pk}"
+
+
+# ---------------------------------------------------------------------------------------------------- beginning
+
+
+@transaction.atomic
+def trigger(
+    *, service: Service, title: str, severity: int, urgency: str, now: datetime, by: User | None = None,
+    opened_from: str = "", impact: str = "", is_drill: bool = False, data: dict[str, Any] | None = None,
+    follows: Incident | None = None,
+) -> Incident:  # fmt: skip
+    """Open an incident; the escalation begins in the same transaction. `opened_from` names the sender, if it was one."""
+    incident = Incident.objects.create(
+        title=clean_text(title)[:300], service=service, severity=severity, urgency=urgency,
+        impact=clean_text(impact)[:300], is_drill=is_drill, opened_by=by, opened_from=opened_from[:120],
+        triggered_at=now, last_event_at=now, follows=follows,
+    )  # fmt: skip
+    PhaseStamp.objects.create(incident=incident, phase=Phase.DETECTION, at=now)
+    timeline.record(
+        incident, Kind.TRIGGERED, at=now, actor=by, actor_name=opened_from,
+        text=f"opened SEV{severity} on {service.name}: {incident.title}",
+        data={"severity": severity, "urgency": str(urgency), "service": service.slug, **(data or {})},
+    )  # fmt: skip
+    return incident
+
+
+@transaction.atomic
+def declare(
+    *,
+    service: Service,
+    title: str,
+    severity: int,
+    by: User,
+    now: datetime,
+    impact: str = "",
+    is_drill: bool = False,
+) -> Incident:
+    """Open an incident by hand. Raises Invalid with the field that is wrong."""
+    fields: dict[str, list[str]] = {}
+    title = clean_text(title).strip()
+    if not title:
+        fields["title"] = ["Say in a few words what is broken."]
+    elif len(title) > 300:
+        fields["title"] = ["At most 300 characters. Put the rest into a note."]
+    if severity not in Severity.values:
+        fields["severity"] = ["One of SEV1, SEV2, SEV3, SEV4."]
+    if len(impact) > 300:
+        fields["impact"] = ["At most 300 characters. Put the rest into a note."]
+    if fields:
+        raise Invalid("The incident was not opened.", fields=fields)
+    return trigger(
+        service=service, title=title, severity=severity, urgency=rules.urgency_of_severity(severity), now=now, by=by,
+        impact=impact.strip(), is_drill=is_drill,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- moves
+
+
+@transaction.atomic
+def acknowledge(
+    *, incident_id: int, by: User | None, now: datetime, by_name: str = "", via: str = "web"
+) -> Incident:
+    """`by` (or the sender `by_name`) takes charge, so paging stops.
+
+    A second acknowledgement changes nothing but is noted when it is another person's. Raises Refused when resolved.
+    """
+    incident = lock_incident(incident_id)
+    if incident.status == Status.RESOLVED:
+        rules.check_move(incident.status, Status.ACKNOWLEDGED)
+    if incident.status in (Status.ACKNOWLEDGED, Status.CONTAINED):
+        return _acknowledge_again(incident, by=by, now=now, via=via)
+    incident.status = Status.ACKNOWLEDGED
+    incident.acknowledged_by = by
+    incident.acknowledged_at = incident.acknowledged_at or now
+    incident.fence += 1
+    incident.save(update_fields=["status", "acknowledged_at", "acknowledged_by", "fence"])
+    page = _call_off_pages(incident, answered_by=by, now=now)
+    took = now - (page.paged_at if page else incident.triggered_at)
+    timeline.record(
+        incident, Kind.ACKNOWLEDGED, at=now, actor=by, actor_name=by_name,
+        text=f"acknowledged after {duration(took)}",
+        data={
+            "via": via, "seconds": int((now - incident.triggered_at).total_seconds()),
+            "page_seconds": int(took.total_seconds()) if page else None, "tier": page.tier if page else None,
+            "bot": bool(by is None or by.is_bot),
+        },
+    )  # fmt: skip
+    _advance_phase(incident, Phase.TRIAGE, now=now)
+    return incident
+
+
+def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, via: str) -> Incident:
+    """Somebody was first. Whoever was called in since, or answers besides, is noted once; the state stays."""
+    if by is None:
+        return incident
+    called = incident.pages.filter(recipient=by, status=PageStatus.PAGING)
+    answers_a_call = called.exists()
+    if answers_a_call:
+        called.update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
+        cancel_topic(topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=by)
+    elif by.pk == incident.acknowledged_by_id or _is_noted(incident, by):
+        return incident
+    timeline.record(
+        incident, Kind.ALSO_ACKNOWLEDGED, at=now, actor=by, text="also answered", data={"via": via}
+    )
+    return incident
+
+
+def _is_noted(incident: Incident, by: User) -> bool:
+    return incident.timeline.filter(kind=Kind.ALSO_ACKNOWLEDGED, actor=by).exists()
+
+
+@transaction.atomic
+def unacknowledge(*, incident_id: int, now: datetime, reason: str, by: User | None = None) -> Incident:
+    """The acknowledgement no longer holds, so paging goes on. Does nothing unless acknowledged."""
+    incident = lock_incident(incident_id)
+    if incident.status != Status.ACKNOWLEDGED:
+        return incident
+    incident.status = Status.TRIGGERED
+    incident.fence += 1
+    incident.save(update_fields=["status", "fence"])
+    timeline.record(incident, Kind.UNACKNOWLEDGED, at=now, actor=by, text=reason)
+    return incident
+
+
+@transaction.atomic
+def contain(
+    *, incident_id: int, by: User | None, now: datetime, note: str = "", by_name: str = ""
+) -> Incident:
+    """The damage no longer grows. Stamped once; containing again changes nothing."""
+    incident = lock_incident(incident_id)
+    if incident.status == Status.CONTAINED:
+        return incident
+    rules.check_move(incident.status, Status.CONTAINED)
+    incident.status = Status.CONTAINED
+    incident.contained_at = incident.contained_at or now
+    incident.contained_by = by
+    incident.fence += 1
+    incident.save(update_fields=["status", "contained_at", "contained_by", "fence"])
+    _call_off_pages(incident, answered_by=None, now=now)
+    took = duration(now - incident.triggered_at)
+    timeline.record(
+        incident, Kind.CONTAINED, at=now, actor=by, actor_name=by_name,
+        text=f"marked contained, {took} after detection{_colon(note)}",
+        data={"seconds": int((now - incident.triggered_at).total_seconds()), "note": clean_text(note)},
+    )  # fmt: skip
+    _stamp_phase(incident, Phase.CONTAINMENT, now=now)
+    _advance_phase(incident, Phase.ROOT_CAUSE, now=now)
+    return incident
+
+
+@transaction.atomic
+def resolve(
+    *, incident_id: int, by: User | None, now: datetime, by_name: str = "", note: str = ""
+) -> Incident:
+    """It is over: nothing of it pages any more. Resolving again changes nothing."""
+    incident = lock_incident(incident_id)
+    if incident.status == Status.RESOLVED:
+        return incident
+    rules.check_move(incident.status, Status.RESOLVED)
+    incident.status = Status.RESOLVED
+    incident.resolved_at = now
+    incident.resolved_by = by
+    incident.fence += 1
+    incident.save(update_fields=["status", "resolved_at", "resolved_by", "fence"])
+    _call_off_pages(incident, answered_by=None, now=now)
+    still_firing = incident.alerts.filter(status=AlertStatus.FIRING).update(
+        status=AlertStatus.RESOLVED, resolved_at=now, closed_by_hand=True
+    )
+    firing = (
+        f"; {still_firing} {'alert was' if still_firing == 1 else 'alerts were'} still firing"
+        if still_firing
+        else ""
+    )
+    timeline.record(
+        incident, Kind.RESOLVED, at=now, actor=by, actor_name=by_name,
+        text=f"resolved, {duration(now - incident.triggered_at)} after detection{_colon(note)}{firing}",
+        data={
+            "seconds": int((now - incident.triggered_at).total_seconds()), "note": clean_text(note),
+            "by_sender": by is None, "still_firing": still_firing,
+        },
+    )  # fmt: skip
+    _advance_phase(incident, Phase.REVIEW, now=now)
+    return incident
+
+
+@transaction.atomic
+def reopen(*, incident_id: int, by: User, reason: str, now: datetime) -> Incident:
+    """It was not over, so it pages again from the first tier.
+
+    Within an hour the incident goes on; later a new one is opened that follows it, and that one is returned.
+    """
+    incident = lock_incident(incident_id)
+    if incident.status != Status.RESOLVED:
+        raise Refused(f"{incident.ref} is open.", code="already_open")
+    reason = clean_text(reason).strip()
+    if not reason:
+        raise Invalid("Say why it is not over.", fields={"reason": ["Say why it is not over."]})
+    if now - incident.resolved_at > rules.REOPEN_GRACE:
+        return trigger(
+            service=incident.service, title=incident.title, severity=incident.severity, urgency=incident.urgency,
+            now=now, by=by, impact=incident.impact, is_drill=incident.is_drill, follows=incident,
+            data={"follows": incident.ref, "reason": reason},
+        )  # fmt: skip
+    incident.status = Status.TRIGGERED
+    incident.resolved_at = incident.resolved_by = None
+    incident.contained_at = incident.contained_by = None
+    incident.fence += 1
+    incident.save(
+        update_fields=["status", "resolved_at", "resolved_by", "contained_at", "contained_by", "fence"]
+    )
+    timeline.record(
+        incident, Kind.REOPENED, at=now, actor=by, text=f"reopened: {reason}", data={"reason": reason}
+    )
+    return incident
+
+
+@transaction.atomic
+def set_severity(*, incident_id: int, severity: int, by: User | None, reason: str, now: datetime) -> Incident:
+    incident = lock_incident(incident_id)
+    if severity not in Severity.values:
+        raise Invalid(
+            "One of SEV1, SEV2, SEV3, SEV4.", fields={"severity": ["One of SEV1, SEV2, SEV3, SEV4."]}
+        )
+    _refuse_when_resolved(incident, "Its severity stays")
+    change_severity(
+        incident,
+        severity=severity,
+        urgency=rules.urgency_of_severity(severity),
+        by=by,
+        reason=reason,
+        now=now,
+    )
+    return incident
+
+
+def change_severity(
+    incident: Incident,
+    *,
+    severity: int,
+    urgency: str,
+    by: User | None,
+    reason: str,
+    now: datetime,
+    by_name: str = "",
+) -> None:
+    """For callers that hold the lock. Does nothing when both are as wanted."""
+    if (incident.severity, incident.urgency) == (severity, urgency):
+        return
+    before, was_urgent = incident.severity, incident.urgency
+    incident.severity, incident.urgency = severity, Urgency(urgency)
+    incident.save(update_fields=["severity", "urgency"])
+    timeline.record(
+        incident, Kind.SEVERITY_CHANGED, at=now, actor=by, actor_name=by_name,
+        text=f"changed severity from SEV{before} to SEV{severity}{_colon(reason)}",
+        data={"from": before, "to": severity, "urgency": str(urgency), "urgency_before": str(was_urgent)},
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- words and people
+
+
+@transaction.atomic
+def set_impact(*, incident_id: int, impact: str, by: User, now: datetime) -> Incident:
+    incident = lock_incident(incident_id)
+    impact = clean_text(impact).strip()
+    if len(impact) > 300:
+        raise Invalid(
+            "At most 300 characters.",
+            fields={"impact": ["At most 300 characters. Put the rest into a note."]},
+        )
+    if impact == incident.impact:
+        return incident
+    before, incident.impact = incident.impact, impact
+    incident.save(update_fields=["impact"])
+    text = f"described the impact: {impact}" if impact else "removed the impact"
+    timeline.record(
+        incident, Kind.IMPACT_CHANGED, at=now, actor=by, text=text, data={"from": before, "to": impact}
+    )
+    return incident
+
+
+@transaction.atomic
+def assign_commander(*, incident_id: int, user: User | None, by: User, now: datetime) -> Incident:
+    """`user` None leaves the incident without a commander."""
+    incident = lock_incident(incident_id)
+    if incident.commander_id == (user.pk if user else None):
+        return incident
+    before = incident.commander
+    incident.commander = user
+    incident.save(update_fields=["commander"])
+    if user is None:
+        text = f"relieved {before} of command"
+    else:
+        text = "took command" if user == by else f"made {user} commander"
+    timeline.record(
+        incident, Kind.ROLE_ASSIGNED, at=now, actor=by, text=text,
+        data={"role": "commander", "user": user.pk if user else None, "before": before.pk if before else None},
+    )  # fmt: skip
+    return incident
+
+
+@transaction.atomic
+def add_note(*, incident_id: int, text: str, by: User, now: datetime) -> Incident:
+    """What a person has to say. Notes stay possible after the end."""
+    text = clean_text(text).strip()
+    if not text:
+        raise Invalid("Write something first.", fields={"text": ["Write something first."]})
+    if len(text) > MAX_NOTE:
+        sentence = f"At most {MAX_NOTE:,} characters; this has {len(text):,}."
+        raise Invalid(sentence, fields={"text": [sentence]})
+    incident = lock_incident(incident_id)
+    timeline.record(incident, Kind.NOTE, at=now, actor=by, text=text)
+    return incident
+
+
+@transaction.atomic
+def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Incident:
+    """Forward by hand, where no other transition implies it. Raises Refused when it would go back."""
+    if phase not in Phase.values:
+        raise Invalid("No such phase.", fields={"phase": [f"One of {', '.join(Phase.values)}."]})
+    incident = lock_incident(incident_id)
+    if phase == incident.phase:
+        return incident
+    if not rules.later_phase(incident.phase, phase):
+        raise Refused(f"{Phase(incident.phase).label} has begun already.", code="phase_passed")
+    _advance_phase(incident, Phase(phase), now=now, by=by)
+    return incident
+
+
+@transaction.atomic
+def record_change(
+    *, incident_id: int, text: str, data: dict[str, Any], now: datetime, by_name: str = ""
+) -> Incident:
+    """Something was changed on the service while the incident is open. It never pages."""
+    incident = lock_incident(incident_id)
+    timeline.record(
+        incident, Kind.CHANGE, at=now, actor_name=by_name, text=clean_text(text)[:1100], data=data
+    )
+    return incident
+
+
+# ---------------------------------------------------------------------------------------------------- paging
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    recipient: User
+    reason: str
+    expected: str = ""
+    tier: int | None = None
+    tier_name: str = ""
+    answer_by: datetime | None = None
+    otherwise: str = ""
+
+
+def page_people(
+    incident: Incident, *, step_key: str, requests: Sequence[PageRequest], now: datetime
+) -> list[Page]:
+    """Page each person once for this step, for callers that hold the lock. The pages that are new.
+
+    The rows of page, notification and deliveries are written here; messages go out after the commit.
+    """
+    already = set(incident.pages.filter(step_key=step_key).values_list("recipient_id", flat=True))
+    pages = []
+    for request in requests:
+        if request.recipient.pk in already:
+            continue
+        already.add(request.recipient.pk)
+        page = Page.objects.create(
+            incident=incident, recipient=request.recipient, step_key=step_key, tier=request.tier,
+            tier_name=request.tier_name, reason=request.reason[:300], expected=request.expected[:300],
+            answer_by=request.answer_by, otherwise=request.otherwise[:160], paged_at=now,
+        )  # fmt: skip
+        text = rules.page_text(
+            ref=incident.ref, title=incident.title, severity=incident.severity, service=incident.service.name,
+            impact=incident.impact, is_drill=incident.is_drill, reason=page.reason, expected=page.expected,
+            otherwise=page.otherwise,
+        )  # fmt: skip
+        page.notification = notify(
+            recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=topic(incident), urgency=incident.urgency,
+            title=text.title, body=text.body, link=answer_path(page.pk), now=now,
+            context={
+                "ref": incident.ref, "severity": f"SEV{incident.severity}", "title": incident.title,
+                "service": incident.service.slug, "service_name": incident.service.name, "impact": incident.impact,
+                "reason": page.reason, "expected": page.expected, "otherwise": page.otherwise,
+                "answer_by": page.answer_by.isoformat() if page.answer_by else None, "drill": incident.is_drill,
+            },
+        )  # fmt: skip
+        page.save(update_fields=["notification"])
+        pages.append(page)
+    return pages
+
+
+def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
+    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted."""
+    waiting = list(
+        incident.pages.filter(status=PageStatus.PAGING, answer_by__lte=now)
+        .select_related("recipient")
+        .order_by("pk")
+    )
+    Page.objects.filter(pk__in=[page.pk for page in waiting]).update(status=PageStatus.MISSED, ended_at=now)
+    return waiting
+
+
+@transaction.atomic
+def page_person(*, incident_id: int, user: User, by: User, reason: str, now: datetime) -> Incident:
+    """Call one person in by hand, acknowledged or not. Raises Refused when resolved."""
+    incident = lock_incident(incident_id)
+    _refuse_when_resolved(incident, "Nobody was paged")
+    reason = clean_text(reason).strip() or f"{by} needs you"
+    request = PageRequest(recipient=user, reason=f"{by} called you in: {reason}", expected="Open the room.")
+    pages = page_people(incident, step_key=f"hand:{incident.last_seq + 1}", requests=[request], now=now)
+    timeline.record(
+        incident, Kind.PAGED, at=now, actor=by, text=f"called in {user}: {reason}",
+        data={"people": [user.pk], "pages": [page.pk for page in pages]},
+    )  # fmt: skip
+    if incident.status == Status.ACKNOWLEDGED:
+        _advance_phase(incident, Phase.ESCALATION, now=now)
+    return incident
+
+
+def _call_off_pages(incident: Incident, *, answered_by: User | None, now: datetime) -> Page | None:
+    """End every waiting page, and every message of it that has not gone out. The answering person's latest page."""
+    answered = None
+    if answered_by is not None:
+        mine = incident.pages.filter(recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED])
+        answered = mine.order_by("-pk").first()
+        mine.filter(status=PageStatus.PAGING).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
+        if answered is not None:
+            Page.objects.filter(pk=answered.pk).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
+            cancel_topic(
+                topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=answered_by
+            )
+    incident.pages.filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
+    cancel_topic(topic=topic(incident), now=now)
+    return answered
+
+
+# ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _stamp_phase(incident: Incident, phase: Phase, *, now: datetime) -> None:
+    PhaseStamp.objects.get_or_create(incident=incident, phase=phase, defaults={"at": now})
+
+
+def _advance_phase(incident: Incident, phase: Phase, *, now: datetime, by: User | None = None) -> None:
+    """Forward only; the entry makes the step visible."""
+    if not rules.later_phase(incident.phase, phase):
+        return
+    incident.phase = phase
+    incident.save(update_fields=["phase"])
+    _stamp_phase(incident, phase, now=now)
+    timeline.record(
+        incident, Kind.PHASE, at=now, actor=by,
+        text=f"{phase.label} began, {duration(now - incident.triggered_at)} after detection", data={"phase": str(phase)},
+    )  # fmt: skip
+
+
+def _refuse_when_resolved(incident: Incident, consequence: str) -> None:
+    if incident.status == Status.RESOLVED:
+        raise Refused(f"{incident.ref} is resolved. {consequence}.", code="already_resolved")
+
+
+def clean_text(text: str) -> str:
+    """Postgres stores neither NUL nor lone surrogates; they become the replacement character."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _colon(note: str) -> str:
+    note = clean_text(note).strip()
+    return f": {note}" if note else ""

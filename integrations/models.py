@@ -1,0 +1,148 @@
+"""Senders, and the inbox of what they sent, which is the ledger too: one row for each request with its verdict."""
+
+import secrets
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Q
+
+from catalog.models import Service
+from incidents.models import Incident
+
+
+class IntegrationKind(models.TextChoices):
+    PAGERDUTY = "pagerduty", "PagerDuty Events v2"
+    ALERTMANAGER = "alertmanager", "Prometheus Alertmanager"
+    GRAFANA = "grafana", "Grafana"
+    OPSGENIE = "opsgenie", "Opsgenie"
+    WEBHOOK = "webhook", "Generic webhook"
+
+
+class Integration(models.Model):
+    """The key is the only credential of a sender. Only its SHA-256 is kept; it is shown once."""
+
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=16, choices=IntegrationKind)
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="integrations")
+    key_digest = models.CharField(max_length=64, unique=True)
+    key_hint = models.CharField(max_length=8, help_text="The last characters, to tell one from another.")
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_event_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def origin(self) -> str:
+        return f"integration:{self.pk}"
+
+    @staticmethod
+    def new_key() -> str:
+        """32 hexadecimal characters, which no client of any of the kinds refuses."""
+        return secrets.token_hex(16)
+
+
+class Verdict(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    OPENED = "opened", "Opened an incident"
+    JOINED = "joined", "Joined an incident"
+    REPEATED = "repeated", "Same alert again"
+    ACKNOWLEDGED = "acknowledged", "Acknowledged"
+    RESOLVED = "resolved", "Resolved"
+    CHANGE = "change", "Change recorded"
+    DROPPED = "dropped", "Accepted, without effect"
+    REJECTED = "rejected", "Refused"
+    FAILED = "failed", "Failed, is tried again"
+
+
+class IngestEvent(models.Model):
+    """Committed before the sender hears 202; then a worker takes it from here."""
+
+    integration = models.ForeignKey(
+        Integration,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="events",
+        # No constraint and no index of its own: each insert would lock the integration's row, and the ledger's index
+        # serves. Integrations are disabled, never deleted.
+        db_constraint=False,
+        db_index=False,
+        help_text="Null: unknown key.",
+    )
+    kind = models.CharField(max_length=16, help_text="Which endpoint took it.")
+    received_at = models.DateTimeField()
+    payload = models.JSONField(null=True, help_text="Normalised signals; null when refused.")
+    outcomes = models.JSONField(
+        null=True, help_text="One for each signal, where there are several; null: still to do."
+    )
+    raw = models.TextField(
+        blank=True, help_text="The body as received, without its key; cut when it is long."
+    )
+    verdict = models.CharField(max_length=16, choices=Verdict, default=Verdict.PENDING)
+    reason = models.CharField(max_length=300, blank=True)
+    dedup_key = models.CharField(max_length=512, blank=True)
+    incident = models.ForeignKey(
+        Incident, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    remote_address = models.GenericIPAddressField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it is to be processed; null: never again."
+    )
+    processed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(verdict="pending") | Q(due_at__isnull=False, payload__isnull=False),
+                name="ingest_pending_is_due",
+            ),
+        ]
+        indexes = [
+            # the inbox: what is waiting, per integration in order of arrival
+            models.Index(
+                fields=["integration", "id"], condition=Q(due_at__isnull=False), name="ingest_waiting"
+            ),
+            # the ledger page: by integration, newest first
+            models.Index(fields=["integration", "-id"], name="ingest_ledger"),
+            # the ledger's search: what became of this alert
+            models.Index(fields=["dedup_key", "-id"], condition=~Q(dedup_key=""), name="ingest_by_dedup_key"),
+            # prune
+            BrinIndex(fields=["received_at"], name="ingest_by_time", pages_per_range=32),
+            # the incident's evidence
+            models.Index(
+                fields=["incident", "-id"], condition=Q(incident__isnull=False), name="ingest_of_incident"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.verdict}"
+
+
+class ChangeEvent(models.Model):
+    """A deploy or the like, told by a sender. It never pages."""
+
+    integration = models.ForeignKey(Integration, on_delete=models.CASCADE, related_name="changes")
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="changes")
+    summary = models.CharField(max_length=1024)
+    source = models.CharField(max_length=300, blank=True)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    details = models.JSONField(default=dict, blank=True)
+    links = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ["-occurred_at", "-id"]
+        indexes = [
+            # what changed before it broke
+            models.Index(fields=["service", "-occurred_at"], name="change_of_service"),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary

@@ -1,0 +1,19 @@
+"""How long a failed timer waits, and when the timekeeper stops trusting the broker."""
+
+from datetime import timedelta
+
+HORIZON = timedelta(seconds=10)
+"""Timers due within this time are given to Celery with their exact time; later ones rest in Postgres."""
+
+PATIENCE = timedelta(seconds=2)
+"""A timer that is overdue by more is fired by the timekeeper itself, whoever was to fire it."""
+
+EARLY = timedelta(milliseconds=20)
+"""Celery's clock may be this much early; the timer is fired as if it were its due time."""
+
+_BACKOFF_SECONDS = (1, 2, 5, 10, 30, 60, 300)
+
+
+def backoff(attempts: int) -> timedelta:
+    """Wait after the `attempts`-th failure, counted from 1. A deadline is never given up: it ends at five minutes."""
+    return timedelta(seconds=_BACKOFF_SECONDS[min(attempts, len(_BACKOFF_SECONDS)) - 1])

@@ -1,0 +1,134 @@
+"""Set, cancel and fire. A deadline exists exactly as long as its row."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import DatabaseError, transaction
+
+from timers import rules
+from timers.handover import hand_over
+from timers.models import Firing, Timer
+from timers.registry import fired_by, handler_for
+
+log = structlog.get_logger(__name__)
+
+
+def set_timer(
+    *, kind: str, key: str, due_at: datetime, now: datetime, fence: int = 0, payload: dict | None = None
+) -> None:
+    """Set or replace the timer of this kind and key. It exists when the surrounding transaction commits."""
+    close = due_at <= now + rules.HORIZON
+    [timer] = Timer.objects.bulk_create(
+        [
+            Timer(
+                kind=kind, key=key, due_at=due_at, first_due_at=due_at, fence=fence, payload=payload or {},
+                # On commit it is handed over from here, so the timekeeper need not do it as well.
+                handed_at=now if close else None,
+            )
+        ],
+        update_conflicts=True,
+        unique_fields=["kind", "key"],
+        update_fields=["due_at", "first_due_at", "fence", "payload", "handed_at", "attempts", "last_error"],
+    )  # fmt: skip
+    if close:
+        transaction.on_commit(lambda: _hand_over_or_return(timer.pk, kind, due_at))
+
+
+def _hand_over_or_return(timer_id: int, kind: str, due_at: datetime) -> None:
+    if not hand_over(timer_id=timer_id, kind=kind, due_at=due_at):
+        Timer.objects.filter(pk=timer_id, due_at=due_at).update(handed_at=None)
+
+
+def cancel_timer(*, kind: str, key: str) -> bool:
+    """False when there was none, which is not an error: it may just have fired."""
+    return cancel_timers(kind=kind, keys=[key]) > 0
+
+
+def cancel_timers(*, kind: str, keys: Iterable[str]) -> int:
+    return Timer.objects.filter(kind=kind, key__in=list(keys)).delete()[0]
+
+
+def fire(*, timer_id: int, now: datetime, by: str) -> bool:
+    """Fire one timer if it is due and nobody else has. True when its handler ran, whether or not it succeeded.
+
+    Safe to call any number of times, from any number of processes: the row is removed in the transaction of its effect.
+    """
+    seen = Timer.objects.filter(pk=timer_id).first()
+    if seen is None or seen.due_at > now + rules.EARLY:
+        return False
+    handler = handler_for(seen.kind)
+    if handler is None:
+        return _keep(seen, now=now, error=LookupError(f"no handler for timers of kind {seen.kind!r}"))
+    who = fired_by.set(by)
+    try:
+        with transaction.atomic():
+            if handler.lock is not None:
+                handler.lock(seen)
+            timer = Timer.objects.select_for_update(skip_locked=True).filter(pk=timer_id).first()
+            if timer is None or timer.due_at > now + rules.EARLY:
+                return False
+            moment = max(now, timer.due_at)
+            Timer.objects.filter(pk=timer.pk).delete()
+            handler.handle(timer, moment)
+            Firing.objects.create(
+                kind=timer.kind, key=timer.key, due_at=timer.first_due_at, fired_at=moment, by=by,
+                lateness_ms=round((moment - timer.first_due_at) / timedelta(milliseconds=1)),
+            )  # fmt: skip
+    except DatabaseError as error:
+        # A deadlock or a lost connection: the row is untouched, and soon overdue, so the timekeeper tries again.
+        log.warning("timer_fire_interrupted", kind=seen.kind, key=seen.key, error=repr(error))
+        raise
+    except Exception as error:
+        log.exception("timer_handler_failed", kind=seen.kind, key=seen.key)
+        return _keep(seen, now=now, error=error)
+    finally:
+        fired_by.reset(who)
+    return True
+
+
+def _keep(timer: Timer, *, now: datetime, error: Exception) -> bool:
+    attempts = timer.attempts + 1
+    Timer.objects.filter(pk=timer.pk, due_at=timer.due_at).update(
+        due_at=now + rules.backoff(attempts), attempts=attempts, last_error=repr(error)[:2000], handed_at=None
+    )
+    return True
+
+
+def fire_due(*, now: datetime, by: str, overdue_by: timedelta = timedelta(0), limit: int = 500) -> int:
+    """Fire what is due, oldest first, in this process. How many handlers ran."""
+    due = (
+        Timer.objects.filter(due_at__lte=now - overdue_by)
+        .order_by("due_at")
+        .values_list("pk", flat=True)[:limit]
+    )
+    fired = 0
+    for timer_id in list(due):
+        try:
+            fired += fire(timer_id=timer_id, now=now, by=by)
+        except DatabaseError:
+            if transaction.get_connection().in_atomic_block:
+                raise
+            transaction.get_connection().close_if_unusable_or_obsolete()
+    return fired
+
+
+def hand_over_due_soon(*, now: datetime, limit: int = 1000) -> tuple[int, bool]:
+    """Give Celery the timers of the next seconds that it does not have yet.
+
+    How many were given, and whether the broker answered. Rows that it did not take are free again at once.
+    """
+    with transaction.atomic():
+        soon = list(
+            Timer.objects.select_for_update(skip_locked=True, no_key=True)
+            .filter(handed_at__isnull=True, due_at__lte=now + rules.HORIZON)
+            .order_by("due_at")
+            .values_list("pk", "kind", "due_at")[:limit]
+        )
+        if not soon:
+            return 0, True
+        Timer.objects.filter(pk__in=[pk for pk, _, _ in soon]).update(handed_at=now)
+    refused = [pk for pk, kind, due_at in soon if not hand_over(timer_id=pk, kind=kind, due_at=due_at)]
+    if refused:
+        Timer.objects.filter(pk__in=refused).update(handed_at=None)
+    return len(soon) - len(refused), not refused
