@@ -1,0 +1,109 @@
+"""Between the two transactions of a delivery: the network."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from urllib.parse import urljoin
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from notifications import channels, queries, transitions
+from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError, TransientError
+from notifications.models import AttemptOutcome, Delivery
+from notifications.transitions import Claimed
+from notifications.verification import code_for
+from timers.registry import fired_by
+
+log = structlog.get_logger(__name__)
+
+
+def hand_over(claimed: Claimed) -> None:
+    """Send the attempt that was claimed, and record the result. Never raises for what the other side does.
+
+    If the result cannot be recorded, the lease brings the next attempt.
+    """
+    began = time.monotonic()
+    outcome, detail = _send(claimed)
+    now = claimed.at + timedelta(seconds=time.monotonic() - began)
+    verdict = transitions.record(claimed=claimed, outcome=outcome, detail=detail, now=now)
+    log.info(
+        "delivery_attempt", delivery=claimed.delivery_id, attempt=claimed.number, outcome=outcome,
+        verdict=verdict.value, detail=detail, seconds=round(time.monotonic() - began, 3),
+    )  # fmt: skip
+
+
+def _send(claimed: Claimed) -> tuple[str, str]:
+    delivery = queries.delivery_to_send(claimed.delivery_id)
+    if delivery is None:
+        return AttemptOutcome.DROPPED, ""
+    try:
+        said = channels.channel(delivery.channel).send(
+            message_of(delivery),
+            last_look=lambda: queries.is_still_wanted(delivery_id=claimed.delivery_id, number=claimed.number),
+        )
+    except NoLongerWanted:
+        return AttemptOutcome.DROPPED, ""
+    except PermanentError as error:
+        return AttemptOutcome.PERMANENT, str(error)
+    except (TransientError, ChannelError) as error:
+        return AttemptOutcome.TRANSIENT, str(error)
+    except DatabaseError:
+        raise
+    except Exception as error:  # a fault of ours must not end the message: it is tried again, and seen in the log
+        log.exception("channel_failed", channel=delivery.channel, delivery=delivery.pk)
+        return AttemptOutcome.TRANSIENT, f"Fault in the channel: {error!r}"[:500]
+    return AttemptOutcome.SENT, said
+
+
+def message_of(delivery: Delivery) -> Message:
+    notification = delivery.notification
+    context = dict(notification.context)
+    kind = context.pop("kind", "page")
+    body = notification.body
+    if kind == "verification":
+        code = code_for(delivery.method)
+        body = f"{body}\n\n{code}" if code else body
+        context["code"] = code
+    return Message(
+        idempotency_key=str(delivery.idempotency_key),
+        address=delivery.address,
+        secret=delivery.method.secret if delivery.method else "",
+        title=notification.title,
+        body=body,
+        link=urljoin(f"{settings.MUSTER_BASE_URL}/", notification.link) if notification.link else "",
+        action={"page": "Open and acknowledge"}.get(kind, "Open"),
+        why="" if kind == "verification" else f"Muster sent this to {notification.recipient}. {delivery.reason}.",
+        urgency=notification.urgency,
+        topic=notification.topic,
+        recipient=str(notification.recipient),
+        kind=kind,
+        created_at=delivery.due_at,
+        context=context,
+    )
+
+
+# --- where it runs ----------------------------------------------------------------------------------------------
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def dispatch(claimed: Claimed) -> None:
+    """In the worker that claimed it; but the timekeeper has deadlines to meet while a mail server thinks."""
+    global _pool
+    if fired_by.get() != "timekeeper":
+        hand_over(claimed)
+        return
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="deliver")
+    _pool.submit(_in_thread, claimed)
+
+
+def _in_thread(claimed: Claimed) -> None:
+    try:
+        hand_over(claimed)
+    except Exception:
+        log.exception("delivery_not_recorded", delivery=claimed.delivery_id, attempt=claimed.number)
+    finally:
+        connection.close()

@@ -1,0 +1,30 @@
+"""What the timers of this app do."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from notifications import hooks, queries, sending, transitions
+from timers.models import Timer
+from timers.registry import handler
+
+
+def _lock(timer: Timer) -> object:
+    return transitions.lock_notification_of(int(timer.key))
+
+
+@handler(transitions.DELIVER, queue="deliver", lock=_lock)
+def deliver(timer: Timer, now: datetime) -> None:
+    """A message is due, its retry is, or the worker that had it is taken for dead."""
+    claimed = transitions.claim(delivery_id=int(timer.key), now=now)
+    if claimed is not None:
+        transaction.on_commit(lambda: sending.dispatch(claimed))
+
+
+@handler(transitions.RESULT, queue="default")
+def delivery_result(timer: Timer, now: datetime) -> None:
+    delivery = queries.delivery_to_send(timer.payload["delivery"])
+    if delivery is None:
+        return
+    for hook in hooks.hooks_for(timer.payload["result"]):
+        hook(delivery, now)
