@@ -1,4 +1,4 @@
-"""How django-allauth behaves here: admins add people, nobody signs up; single sign-on finds people, makes none."""
+"""How django-allauth behaves here: admins add people, nobody signs up; single sign-on makes nobody."""
 
 from typing import Any
 

@@ -1,5 +1,6 @@
 """Who may do what. Roles are a ladder: each may do all that the one below it may."""
 
+import zoneinfo
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -37,7 +38,10 @@ def who_may(role: str) -> str:
 
 
 def role_required(role: str) -> Callable[[View], View]:
-    """Guards a view. Anonymous: to the sign-in page and back. A lower role: a 403 page that says who may."""
+    """Guards a view. Anonymous: to the sign-in page and back. A lower role: a 403 page that says who may.
+
+    The view runs in the person's time zone.
+    """
     if role not in _RANK:
         raise ValueError(f"{role!r} is not a role")
 
@@ -48,13 +52,21 @@ def role_required(role: str) -> Callable[[View], View]:
                 return to_sign_in(request)
             if not at_least(request.user, role):
                 return not_allowed(request, role)
-            with timezone.override(request.user.time_zone):  # pages say times as the person reads clocks
+            with timezone.override(zone_of(request.user)):  # pages say times as the person reads clocks
                 return view(request, *args, **kwargs)
 
         guarded.required_role = role
         return guarded
 
     return decorate
+
+
+def zone_of(user: User) -> zoneinfo.ZoneInfo:
+    """Where the person reads times. A name that the machine's database no longer knows counts as UTC."""
+    try:
+        return zoneinfo.ZoneInfo(user.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return zoneinfo.ZoneInfo("UTC")
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:

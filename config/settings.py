@@ -107,6 +107,7 @@ INSTALLED_APPS = [
     "escalation",
     "metrics",
     "integrations",
+    "demo",
 ]
 
 MIDDLEWARE = [
@@ -343,8 +344,5 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["accounts.permissions.RolePermission"],
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1/",
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "core.api.declare_errors",
-    ],
+    "POSTPROCESSING_HOOKS": ["core.api.declare_errors"],
 }

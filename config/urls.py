@@ -4,12 +4,20 @@ file."""
 from django.urls import include, path
 
 from config import health
+from incidents.views import home
 
-APPS: list[tuple[str, str]] = []
+APPS: list[tuple[str, str]] = [
+    ("", "integrations.ingest_urls"),  # first: incoming alerts are the most frequent requests
+    ("account/", "allauth.urls"),
+    ("", "accounts.urls"),
+    ("incidents/", "incidents.urls"),
+    ("api/v1/", "config.api"),
+]
 
 handler500 = "config.health.server_error"
 
 urlpatterns = [
+    path("", home, name="home"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     *(path(prefix, include(module)) for prefix, module in APPS),

@@ -25,7 +25,6 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
-from rest_framework.views import APIView, set_rollback
 
 from core.errors import Invalid, MusterError
 
@@ -98,8 +97,55 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class Metadata(BaseMetadata):
-    def determine_metadata(self, request: Request, view: APIView) -> dict[str, str]:
+    def determine_metadata(self, request: Request, view: Any) -> dict[str, str]:
         return {"name": view.get_view_name(), "schema": "/api/v1/schema/"}
+
+
+class Text(serializers.CharField):
+    """A string and nothing else: a number or a flag where a text belongs is a mistake of the sender."""
+
+    default_error_messages = {"invalid": "A text in quotes."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Whole(serializers.IntegerField):
+    """A whole number and nothing else."""
+
+    default_error_messages = {"invalid": "A whole number."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """true or false and nothing else."""
+
+    default_error_messages = {"invalid": "true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class StrictSerializer(serializers.Serializer):
+    """Refuses fields that it does not know, so that a misspelt one is not silently ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = sorted(set(map(str, data)) - set(self.fields))
+            if unknown:
+                known = ", ".join(self.fields) or "none"
+                raise serializers.ValidationError(
+                    {name[:100]: [f"Not a field here. Known: {known}."] for name in unknown}
+                )
+        return super().to_internal_value(data)
 
 
 def read_query(request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
@@ -121,6 +167,49 @@ def read_body(
 # --- pages --------------------------------------------------------------------------------------------------
 
 
+def whole_parameter(request: Request, name: str, *, default: int, low: int, high: int) -> int:
+    raw = request.query_params.get(name, "")
+    if raw == "":
+        return default
+    if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
+        sentence = f"A whole number from {low} to {high}."
+        raise Invalid(f"{name}: {sentence}", fields={name: [sentence]})
+    return int(raw)
+
+
+class SeqPagination(BasePagination):
+    """For the timeline: oldest first, after the `seq` that the reader already has."""
+
+    default_limit = 100
+    max_limit = 500
+
+    def paginate_queryset(self, queryset: QuerySet, request: Request, view: Any = None) -> list:
+        self.request = request
+        limit = whole_parameter(request, "limit", default=self.default_limit, low=1, high=self.max_limit)
+        after = whole_parameter(request, "after", default=0, low=0, high=2**31 - 1)
+        rows = list(queryset.filter(seq__gt=after).order_by("seq")[: limit + 1])
+        self.last_seq = rows[limit - 1].seq if len(rows) > limit else None
+        return rows[:limit]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        address = None
+        if self.last_seq is not None:
+            address = replace_query_param(self.request.build_absolute_uri(), "after", self.last_seq)
+        return Response({"next": address, "results": data})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        after = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+        return [
+            _parameter("after", "Entries later than this `seq`.", after),
+            _parameter(
+                "limit", "Entries on a page.", {"type": "integer", "minimum": 1, "maximum": self.max_limit}
+            ),
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return _page_schema(schema)
+
+
 class CursorPagination(BasePagination):
     """By the view's `cursor_field`, "-id" unless told: a unique whole number.
 
@@ -130,11 +219,11 @@ class CursorPagination(BasePagination):
     default_limit = 50
     max_limit = 200
 
-    def paginate_queryset(self, queryset: QuerySet, request: Request, view: APIView | None = None) -> list:
+    def paginate_queryset(self, queryset: QuerySet, request: Request, view: Any = None) -> list:
         ordering = getattr(view, "cursor_field", "-id")
         self.field = ordering.lstrip("-")
         self.request = request
-        limit = self._limit(request.query_params.get("limit", ""))
+        limit = whole_parameter(request, "limit", default=self.default_limit, low=1, high=self.max_limit)
         cursor = request.query_params.get("cursor", "")
         if cursor:
             lookup = "lt" if ordering.startswith("-") else "gt"
@@ -149,16 +238,6 @@ class CursorPagination(BasePagination):
             cursor = self.encode(getattr(self.last, self.field))
             address = replace_query_param(self.request.build_absolute_uri(), "cursor", cursor)
         return Response({"next": address, "results": data})
-
-    def _limit(self, raw: str) -> int:
-        if not raw:
-            return self.default_limit
-        if not re.fullmatch(r"[0-9]{1,4}", raw) or not 1 <= int(raw) <= self.max_limit:
-            raise Invalid(
-                f"limit is a whole number from 1 to {self.max_limit}.",
-                fields={"limit": [f"A whole number from 1 to {self.max_limit}."]},
-            )
-        return int(raw)
 
     def _position(self, cursor: str) -> int:
         try:
@@ -175,38 +254,34 @@ class CursorPagination(BasePagination):
     def encode(position: int) -> str:
         return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         return [
-            {
-                "name": "cursor",
-                "in": "query",
-                "required": False,
-                "description": "Where the page begins; taken from `next`.",
-                "schema": {"type": "string"},
-            },
-            {
-                "name": "limit",
-                "in": "query",
-                "required": False,
-                "description": "Rows on a page.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": self.max_limit},
-            },
+            _parameter("cursor", "Where the page begins; taken from `next`.", {"type": "string"}),
+            _parameter(
+                "limit", "Rows on a page.", {"type": "integer", "minimum": 1, "maximum": self.max_limit}
+            ),
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "required": ["next", "results"],
-            "properties": {
-                "next": {
-                    "type": "string",
-                    "format": "uri",
-                    "nullable": True,
-                    "description": "Null: the last page.",
-                },
-                "results": schema,
-            },
-        }
+        return _page_schema(schema)
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _page_schema(rows: dict[str, Any]) -> dict[str, Any]:
+    address = {
+        "type": "string",
+        "format": "uri",
+        "nullable": True,
+        "description": "Null: this is the last page.",
+    }
+    return {
+        "type": "object",
+        "required": ["next", "results"],
+        "properties": {"next": address, "results": rows},
+    }
 
 
 # --- errors -------------------------------------------------------------------------------------------------
@@ -296,7 +371,6 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         status, body = 400, error_body("invalid", "A value is out of its range.")
     else:
         return None
-    set_rollback()
     return Response(body, status=status, headers=headers)
 
 

@@ -83,7 +83,7 @@ class Frame:
             "password": reverse_or_none("account_change_password"),
             "sign_out": reverse_or_none("account_logout"),
             "sign_in": reverse_or_none("account_login"),
-            "theme": reverse_or_none("core:theme"),
+            "theme": reverse_or_none("accounts:theme"),
             "jump": reverse_or_none("incidents:jump"),
             "api": reverse_or_none("api-docs"),
             "admin": reverse_or_none("admin:index"),

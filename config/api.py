@@ -1,0 +1,41 @@
+"""The REST API under /api/v1/: which app serves what, the schema, and a page to browse it."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.routers import SimpleRouter
+
+from accounts.api import Me, TeamViewSet, TokenViewSet, UserViewSet
+from accounts.permissions import role_required
+from core.api import not_found
+from escalation.api import Escalate, Escalation, PolicyViewSet
+from incidents.api import IncidentViewSet
+
+router = SimpleRouter()
+router.register("incidents", IncidentViewSet, basename="incident")
+router.register("policies", PolicyViewSet, basename="policy")
+router.register("teams", TeamViewSet, basename="team")
+router.register("users", UserViewSet, basename="user")
+router.register("tokens", TokenViewSet, basename="token")
+
+
+@role_required("viewer")
+def docs(request: HttpRequest) -> HttpResponse:
+    return render(request, "api/docs.html")
+
+
+endpoints = [
+    path("me/", Me.as_view(), name="me"),
+    path("incidents/<str:ref>/escalation/", Escalation.as_view(), name="incident-escalation"),
+    path("incidents/<str:ref>/escalate/", Escalate.as_view(), name="incident-escalate"),
+    *router.urls,
+    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+]
+
+urlpatterns = [
+    path("docs/", docs, name="api-docs"),
+    path("", include((endpoints, "api"))),
+    re_path(r"^.*$", csrf_exempt(not_found)),
+]
