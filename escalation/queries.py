@@ -170,3 +170,8 @@ def what_pages(service: Service) -> dict[str, Any]:
     """The snapshot that an incident of this service would get now."""
     policy = policy_of(service)
     return snapshot_of(policy) if policy else fallback_snapshot()
+
+
+def runs_of(policy: Policy) -> QuerySet[Run]:
+    """Escalations of this policy, in whatever version, that are still running."""
+    return policy.runs.exclude(status=RunStatus.STOPPED)

@@ -1,0 +1,82 @@
+"""Two processes that fire the same timer. The control shows the race that the row lock prevents."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection, transaction
+
+from timers import registry, transitions
+from timers.models import Firing, Heartbeat, Timer
+
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+THREADS = 8
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@registry.handler("test.count")
+def count(timer: Timer, now: datetime) -> None:
+    Heartbeat.objects.create(name=f"fired {threading.get_ident()} {timer.key}", beat_at=now)
+
+
+def at_once(function) -> list:
+    """Run `function` in all threads, which start together."""
+    barrier, results = threading.Barrier(THREADS), []
+
+    def run() -> None:
+        try:
+            barrier.wait(timeout=10)
+            results.append(function())
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(results) == THREADS
+    return results
+
+
+def fire_without_lock(timer_id: int) -> bool:
+    """What `fire` would be if it only looked and then acted."""
+    timer = Timer.objects.filter(pk=timer_id).first()
+    if timer is None:
+        return False
+    together.wait(timeout=10)
+    with transaction.atomic():
+        count(timer, NOW)
+        Timer.objects.filter(pk=timer_id).delete()
+    return True
+
+
+together = threading.Barrier(THREADS)
+
+
+def test_control_without_the_lock_all_of_them_fire():
+    transitions.set_timer(kind="test.count", key="x", due_at=NOW, now=NOW)
+    timer_id = Timer.objects.get().pk
+    assert sum(at_once(lambda: fire_without_lock(timer_id))) == THREADS
+    assert Heartbeat.objects.count() == THREADS
+
+
+def test_with_the_lock_one_of_them_fires():
+    transitions.set_timer(kind="test.count", key="x", due_at=NOW, now=NOW)
+    timer_id = Timer.objects.get().pk
+    assert sum(at_once(lambda: transitions.fire(timer_id=timer_id, now=NOW, by="test"))) == 1
+    assert Heartbeat.objects.count() == 1
+    assert Firing.objects.count() == 1
+
+
+def test_threads_that_hand_over_share_the_timers(monkeypatch):
+    given: list[int] = []
+    monkeypatch.setattr(
+        transitions, "hand_over", lambda *, timer_id, kind, due_at: not given.append(timer_id)
+    )
+    Timer.objects.bulk_create(
+        Timer(kind="test.count", key=str(number), due_at=NOW, first_due_at=NOW) for number in range(40)
+    )
+    at_once(lambda: transitions.hand_over_due_soon(now=NOW, limit=10))
+    assert len(given) == len(set(given)) == 40
