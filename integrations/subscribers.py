@@ -1,0 +1,37 @@
+"""The timekeeper looks after inboxes: nothing that was accepted waits for a hint that got lost."""
+
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from integrations import hints, inbox, queries, transitions
+from timers.registry import sweep
+
+HINT_AFTER = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=3)
+LONGEST_SECONDS = 0.3
+PRUNE_EVERY = timedelta(minutes=1)
+
+_pruned_at: datetime | None = None
+
+
+@sweep
+def sweep_inboxes(now: datetime) -> None:
+    """Hand over what waits longer than a second; take it from here when no worker comes."""
+    stop_at = time.monotonic() + LONGEST_SECONDS
+    for integration_id, waits_since in queries.waiting_inboxes(before=now - HINT_AFTER):
+        told = hints.hint(integration_id)
+        if told and waits_since > now - PATIENCE:
+            continue
+        while time.monotonic() < stop_at:
+            if not inbox.drain(integration_id=integration_id, now=timezone.now()):
+                break
+
+
+@sweep
+def prune_ledger(now: datetime) -> None:
+    global _pruned_at
+    if _pruned_at is None or now - _pruned_at >= PRUNE_EVERY:
+        transitions.prune(now=now)
+        _pruned_at = now
