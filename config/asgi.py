@@ -1,4 +1,4 @@
-"""Live streams run in Django's async handler; every other path runs in a pool of threads.
+"""Live streams run in the event loop; every other path runs in a pool of threads.
 
 Django's sync views are two to three times slower under its own ASGI handler than under WSGI
 (docs/architecture.md), and one port for both keeps set-up simple.
@@ -8,15 +8,13 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from django.core.asgi import get_asgi_application
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
 
-live = get_asgi_application()  # sets Django up; what follows needs the settings
+pages = WSGIMiddleware(get_wsgi_application(), workers=settings.MUSTER_WEB_THREADS)  # sets Django up
 
-from a2wsgi import WSGIMiddleware  # noqa: E402
-from django.conf import settings  # noqa: E402
-from django.core.wsgi import get_wsgi_application  # noqa: E402
-
-pages = WSGIMiddleware(get_wsgi_application(), workers=settings.MUSTER_WEB_THREADS)
+from incidents.live.stream import application as live  # noqa: E402  needs the models
 
 
 async def application(scope, receive, send):

@@ -1,7 +1,7 @@
-"""Tells the web processes that something has changed. A hint, never the truth: whoever misses it looks for itself.
+"""Tells the web processes that something has changed. A hint, never the truth: who misses it looks anyway.
 
-`publish` is called right after a commit, so a broker that is dead or slow may not cost the caller more than a moment,
-and only now and then: after a failure nothing is sent for a while, the longer the more the failure has cost.
+`publish` is called right after a commit, so a broker that is dead or slow may not cost the caller more than a
+moment, and only now and then: after a failure nothing is sent for a while, the longer the more it has cost.
 """
 
 import logging
@@ -47,7 +47,7 @@ class Publisher:
             except redis.TimeoutError:
                 raise
             except redis.ConnectionError:
-                # Most often a connection from before the broker's restart; a fresh one is refused at once or works.
+                # Most often a connection from before the broker's restart; a fresh one works or is refused.
                 self._redis.publish(channel, message)
         except (redis.RedisError, OSError) as error:
             ended = time.monotonic()
@@ -56,7 +56,7 @@ class Publisher:
                 first = ended >= self._quiet_until
                 self._quiet_until = ended + pause
             if first:
-                log.warning("Pages are told of changes late for %.1f s: the broker does not answer (%s).", pause, error)
+                log.warning("No hints to pages for %.1f s: the broker does not answer (%s).", pause, error)
             return False
         return True
 
@@ -65,7 +65,7 @@ _publisher: Publisher | None = None
 
 
 def publish(channel: str, message: str) -> bool:
-    """Send `message` to whoever listens on `channel` now. False when nobody could be told; that is no error."""
+    """Send `message` to whoever listens on `channel` now. False: nobody could be told, which is no error."""
     global _publisher
     if _publisher is None:
         _publisher = Publisher(settings.REDIS_URL)

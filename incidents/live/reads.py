@@ -1,0 +1,186 @@
+"""What the hub asks the database, and how it renders. All of it blocks, so it runs in threads (`in_thread`)."""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import connections
+from django.db.models import Max
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.permissions import at_least
+from incidents import presenters
+from incidents.live import sse
+from incidents.models import Incident, Page, PageStatus, TimelineEntry
+
+T = TypeVar("T")
+
+_KEPT_ENTRIES = 4000  # rendered, in each process
+_LATE_COMMITS = 500  # ids that may be committed after higher ones, see `changed_since`
+
+
+async def in_thread(pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
+    """Run `function` in the pool; the thread gives its database connection back before the next one needs it."""
+
+    def run() -> T:
+        try:
+            return function(*args)
+        finally:
+            connections.close_all()
+
+    return await asyncio.get_running_loop().run_in_executor(pool, run)
+
+
+# --- who looks ------------------------------------------------------------------------------------
+
+
+def signed_in(session_key: str | None) -> User | None:
+    """Whose session this is. None: nobody's, or somebody's who may no longer look."""
+    if not session_key:
+        return None
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)
+    return user if at_least(user, "viewer") else None
+
+
+def admit(session_key: str | None, incident_id: int | None) -> tuple[int | None, int | None]:
+    """(id of the person, seq that the incident is at); None for a person or an incident that is not there."""
+    user = signed_in(session_key)
+    if user is None:
+        return None, None
+    if incident_id is None:
+        return user.pk, None
+    return user.pk, Incident.objects.filter(pk=incident_id).values_list("last_seq", flat=True).first()
+
+
+def still_welcome(sessions: Mapping[str, int]) -> set[str]:
+    """Of these session keys, each with its person, those that may go on looking."""
+    welcome = set()
+    for key, user_id in sessions.items():
+        user = signed_in(key)
+        if user is not None and user.pk == user_id:
+            welcome.add(key)
+    return welcome
+
+
+# --- what they see --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One timeline entry as it goes to every browser."""
+
+    seq: int
+    data: bytes
+
+
+_kept: OrderedDict[tuple[int, int], Sent] = OrderedDict()
+_kept_lock = threading.Lock()
+
+
+def _render_entry(entry: TimelineEntry) -> Sent:
+    key = entry.incident_id, entry.seq
+    with _kept_lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    html = render_to_string("incidents/_entry.html", presenters.entry_context(entry))
+    sent = Sent(entry.seq, sse.event("entry", html, id=entry.seq))
+    with _kept_lock:
+        _kept[key] = sent
+        while len(_kept) > _KEPT_ENTRIES:
+            _kept.popitem(last=False)
+    return sent
+
+
+def entries(incident_id: int, after: int, limit: int) -> list[Sent]:
+    """The next entries after a seq. They are committed in the order of seq, as each is written under the incident's
+    lock, so what is here now has no gap that could be filled later."""
+    rows = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=after).order_by("seq")
+    return [_render_entry(entry) for entry in rows.select_related("actor", "incident")[:limit]]
+
+
+def slots(incident_id: int) -> bytes:
+    """The parts of the page that follow from the incident's state, alike for all viewers."""
+    incident = Incident.objects.select_related("service", "service__team", "commander").get(pk=incident_id)
+    html = render_to_string("incidents/_slots.html", presenters.slots_context(incident, timezone.now()))
+    return sse.event("slots", html)
+
+
+def news(incident_id: int, after: int, limit: int) -> tuple[list[Sent], bytes]:
+    """New entries and, read after them and so never older, the slots."""
+    return entries(incident_id, after, limit), slots(incident_id)
+
+
+# --- what has changed -----------------------------------------------------------------------------
+
+
+def last_seqs(incident_ids: Collection[int]) -> dict[int, int]:
+    return dict(Incident.objects.filter(pk__in=incident_ids).values_list("pk", "last_seq"))
+
+
+def changed_since(mark: int | None) -> tuple[int, dict[int, int]]:
+    """(new mark, seq by incident) of all incidents with entries after `mark`, and some from before it.
+
+    Ids are given out before they are committed, so a bit is read again each time; the caller knows what it has seen.
+    """
+    newest = TimelineEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    if mark is None:
+        return newest, {}
+    rows = TimelineEntry.objects.filter(pk__gt=mark - _LATE_COMMITS).order_by().values_list("incident_id")
+    return newest, dict(rows.annotate(Max("seq")))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A page that waits for its recipient's answer."""
+
+    page_id: int
+    user_id: int
+    data: bytes
+
+
+def waiting_calls(
+    user_ids: Iterable[int], incident_ids: Collection[int] | None, since: Any = None
+) -> list[Call]:
+    """Pages of these people that wait. `incident_ids`: of these incidents only; `since`: paged after that."""
+    pages = Page.objects.filter(recipient_id__in=list(user_ids), status=PageStatus.PAGING).select_related(
+        "incident"
+    )
+    if incident_ids is not None:
+        pages = pages.filter(incident_id__in=incident_ids)
+    if since is not None:
+        pages = pages.filter(paged_at__gt=since)
+    return [
+        Call(
+            page_id=page.pk,
+            user_id=page.recipient_id,
+            data=sse.event_json(
+                "page",
+                {
+                    "page": page.pk,
+                    "incident": page.incident_id,
+                    "ref": page.incident.ref,
+                    "severity": page.incident.severity,
+                    "title": page.incident.title,
+                    "drill": page.incident.is_drill,
+                    "reason": page.reason,
+                    "answer_by": page.answer_by.isoformat() if page.answer_by else None,
+                    "url": reverse("incidents:detail", args=[page.incident_id]),
+                },
+            ),
+        )
+        for page in pages.order_by("pk")
+    ]
