@@ -375,7 +375,8 @@ def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Inci
     if phase == incident.phase:
         return incident
     if not rules.later_phase(incident.phase, phase):
-        raise Refused(f"{Phase(incident.phase).label} has begun already.", code="phase_passed")
+        later = f"{Phase(incident.phase).label} has begun already. Phases go forward only."
+        raise Refused(later, code="phase_passed")
     _advance_phase(incident, Phase(phase), now=now, by=by)
     return incident
 
