@@ -11,6 +11,9 @@ APPS: list[tuple[str, str]] = [
     ("account/", "allauth.urls"),
     ("", "accounts.urls"),
     ("incidents/", "incidents.urls"),
+    ("escalation/", "escalation.urls"),
+    ("p/", "incidents.answer_urls"),
+    ("notifications/", "notifications.urls"),
     ("api/v1/", "config.api"),
 ]
 

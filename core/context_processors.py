@@ -24,7 +24,7 @@ NAV = (
     ("Incidents", "incidents:list", "i", "flame"),
     ("On call", "oncall:list", "o", "phone-call"),
     ("Services", "catalog:list", "s", "stack-2"),
-    ("Escalation", "escalation:list", "e", "stairs-up"),
+    ("Escalation", "escalation:policy_list", "e", "stairs-up"),
     ("Metrics", "metrics:index", "m", "chart-line"),
 )
 

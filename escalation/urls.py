@@ -1,9 +1,7 @@
-from django.urls import path, register_converter
+from django.urls import path
 
+import incidents.refs  # noqa: F401  (registers <ref:…>)
 from escalation import views
-from incidents.refs import RefConverter
-
-register_converter(RefConverter, "ref")
 
 app_name = "escalation"
 

@@ -95,6 +95,11 @@ def timeline_before(incident_id: int, seq: int | None, *, limit: int) -> list[Ti
     return list(entries.order_by("-seq")[:limit])[::-1]
 
 
+def entry_counts(incident: Incident) -> dict[str, int]:
+    """How many entries there are of each kind."""
+    return dict(incident.timeline.order_by().values_list("kind").annotate(Count("pk")))
+
+
 def last_seqs(incident_ids: Sequence[int]) -> dict[int, int]:
     """The live hub's question: how far each watched incident is."""
     return dict(Incident.objects.filter(pk__in=incident_ids).values_list("pk", "last_seq"))

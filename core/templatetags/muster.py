@@ -1,4 +1,5 @@
 """The small marks of which every page is made: icons, placards, times, durations, initials."""
+# ruff: noqa: S308  what is marked safe here is either ours (icons, placards) or escaped part by part
 
 import functools
 import re
@@ -48,7 +49,9 @@ def _icon_paths(name: str, filled: bool) -> str:
 
 @functools.cache
 def _icon(name: str, size: str, filled: bool, label: str, tone: str) -> SafeString:
-    classes = " ".join(filter(None, ["icon", f"icon-{size}" if size else "", "icon-filled" if filled else "", tone]))
+    classes = " ".join(
+        filter(None, ["icon", f"icon-{size}" if size else "", "icon-filled" if filled else "", tone])
+    )
     role = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
     return format_html(
         '<svg class="{}" viewBox="0 0 24 24" {}>{}</svg>', classes, role, mark_safe(_icon_paths(name, filled))

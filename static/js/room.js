@@ -143,10 +143,7 @@
     };
     const run = (o) => {
       say.value = ""; store.set(draft, ""); menu.hidden = true; filter(); grow();
-      if (!window.Muster.openDialog(o.dataset.opens)) {
-        const link = $(`[data-dialog="${o.dataset.opens}"]`);
-        if (link) link.click();
-      }
+      window.Muster.ask(o.dataset.opens);
     };
     menu.addEventListener("mousedown", (e) => { const o = e.target.closest("[role=option]"); if (o) { e.preventDefault(); run(o); } });
     say.addEventListener("blur", () => { menu.hidden = true; });
@@ -164,7 +161,9 @@
         if (say.value.trim()) form.requestSubmit();
       }
     });
+    $$("[data-slash]").forEach((b) => b.addEventListener("click", () => { const o = $(`[data-command="${b.dataset.slash}"]`); if (o) run(o); }));
     // The answer to a note is the note as everybody sees it, so it is there even when the live stream is late.
+    form.addEventListener("htmx:configRequest", (e) => { e.detail.parameters.after = window.Muster.lastSeq(); });
     form.addEventListener("htmx:beforeSwap", (e) => { e.detail.shouldSwap = false; });
     form.addEventListener("htmx:afterRequest", (e) => {
       if (!e.detail.successful) return;

@@ -41,7 +41,23 @@
     }
     return true;
   };
+  // A question is fetched when it is asked, so that it says how things stand now. Without script the link is its page.
+  const ask = async (href) => {
+    const body = $("#ask-body");
+    if (!body || !window.htmx) return false;
+    body.replaceChildren();
+    try { await htmx.ajax("GET", href, { target: "#ask-body", swap: "innerHTML" }); } catch { /* said below */ }
+    if (!body.firstElementChild) { location.assign(href); return false; }
+    return openDialog("ask");
+  };
   document.addEventListener("click", (e) => {
+    const asker = e.target.closest("a[data-ask]");
+    if (asker && !e.defaultPrevented && !e.ctrlKey && !e.metaKey && window.htmx) {
+      e.preventDefault();
+      const menu = asker.closest("[popover]");
+      if (menu) menu.hidePopover();
+      ask(asker.href);
+    }
     const opener = e.target.closest("[data-dialog]");
     if (opener && opener.getAttribute("aria-disabled") !== "true" && !e.ctrlKey && !e.metaKey) {
       const menu = opener.closest("[popover]");
@@ -179,5 +195,5 @@
     if (next) { e.preventDefault(); next.focus(); }
   });
 
-  window.Muster = Object.assign(window.Muster || {}, { note, openDialog, store, refuse });
+  window.Muster = Object.assign(window.Muster || {}, { note, openDialog, ask, store, refuse });
 })();

@@ -1,0 +1,467 @@
+"""What the incident's pages show, built once for the page and for the live stream.
+
+Only `slots_context` reads the database; everything else takes the rows that it shows.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from accounts.models import User
+from core import words
+from incidents import queries
+from incidents.models import (
+    Alert,
+    AlertStatus,
+    Incident,
+    Kind,
+    Page,
+    PageStatus,
+    Phase,
+    PhaseStamp,
+    Status,
+    TimelineEntry,
+)
+from incidents.timeline import SYSTEM
+
+SOON = timedelta(minutes=3)
+"""A countdown warns in the last fifth of its window, and at least so long before its end."""
+
+
+# --- timeline entries -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a kind of entry looks: its icon, its tone (data-kind of the style sheet) and the tab it belongs to."""
+
+    icon: str
+    tone: str
+    group: str
+
+
+LOOKS: dict[str, Look] = {
+    Kind.TRIGGERED: Look("flame", "alert", "alert"),
+    Kind.ALERT_JOINED: Look("flame", "alert", "alert"),
+    Kind.ALERT_RESOLVED: Look("flame-off", "good", "alert"),
+    Kind.CHANGE: Look("git-commit", "change", "alert"),
+    Kind.SEVERITY_CHANGED: Look("octagon", "severity", "course"),
+    Kind.PAGED: Look("bell-ringing", "page", "page"),
+    Kind.PAGE_MISSED: Look("bell-x", "miss", "page"),
+    Kind.TIER_SKIPPED: Look("player-skip-forward", "soon", "page"),
+    Kind.ESCALATED: Look("stairs-up", "page", "page"),
+    Kind.POLICY_REPEATED: Look("repeat", "soon", "page"),
+    Kind.CATCH_ALL: Look("lifebuoy", "nobody", "page"),
+    Kind.DELIVERY_FAILED: Look("mail-x", "page-failed", "page"),
+    Kind.ACKNOWLEDGED: Look("user-check", "ack", "page"),
+    Kind.ALSO_ACKNOWLEDGED: Look("user-check", "ack", "page"),
+    Kind.UNACKNOWLEDGED: Look("user-off", "soon", "page"),
+    Kind.CONTAINED: Look("shield-check", "good", "course"),
+    Kind.RESOLVED: Look("circle-check", "good", "course"),
+    Kind.REOPENED: Look("rotate", "soon", "course"),
+    Kind.ROLE_ASSIGNED: Look("user-star", "role", "course"),
+    Kind.PHASE: Look("player-play", "phase", "course"),
+    Kind.NOTE: Look("message", "message", "message"),
+    Kind.IMPACT_CHANGED: Look("user-exclamation", "impact", "course"),
+    Kind.REPAIRED: Look("tool", "repaired", "page"),
+}
+_PLAIN = Look("point", "other", "course")
+
+GROUPS = (
+    ("all", "All"),
+    ("message", "Messages"),
+    ("page", "Pages"),
+    ("alert", "Alerts"),
+    ("course", "Milestones"),
+)
+
+KINDS_OF_GROUP: dict[str, list[str]] = {
+    group: [kind for kind, look in LOOKS.items() if look.group == group] for group, _ in GROUPS[1:]
+}
+
+
+_THEN = re.compile(r"\. ((?:Without an answer|It is paged again)\b.*)$", re.DOTALL)
+_PAGED = re.compile(r"^Paged (?:tier \d+, [^(:]*?|the catch-all)(?= \(|:)")
+_MISSED = re.compile(r"^.*?(?= did not answer)")
+
+
+def _emphasis(entry: TimelineEntry, text: str) -> tuple[str, str, str]:
+    """(who or what it is about, what happened, what follows) of what Muster did by itself."""
+    tail = ""
+    if found := _THEN.search(text):
+        text, tail = text[: found.start()], found[1]
+    pattern = {Kind.PAGED: _PAGED, Kind.CATCH_ALL: _PAGED, Kind.PAGE_MISSED: _MISSED}.get(Kind(entry.kind))
+    if pattern and (found := pattern.match(text)):
+        return found[0], text[found.end() :].lstrip(), tail
+    return "", text, tail
+
+
+def entry_context(entry: TimelineEntry) -> dict[str, object]:
+    """Context of incidents/_entry.html, the same for every viewer."""
+    look = LOOKS.get(entry.kind, _PLAIN)
+    text = entry.text.strip()
+    by_system = entry.actor_id is None and entry.actor_name == SYSTEM
+    if by_system and text:
+        text = text[0].upper() + text[1:]
+    label = Phase(entry.data["phase"]).label if entry.data.get("phase") in Phase.values else ""
+    head, text, tail = _emphasis(entry, text) if by_system else (entry.actor_name, text, "")
+    return {
+        "entry": entry,
+        "look": look,
+        "head": head,
+        "text": text,
+        "tail": tail,
+        "is_message": entry.kind == Kind.NOTE,
+        "is_phase": entry.kind == Kind.PHASE,
+        "phase_label": label,
+        "phase_rest": entry.text.strip().removeprefix(label) if label else text,
+    }
+
+
+# --- the banner -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class State:
+    icon: str
+    words: str
+    tone: str = ""
+
+
+STATES = {
+    Status.TRIGGERED: State("bell-ringing", "Nobody has answered", "bad"),
+    Status.ACKNOWLEDGED: State("shield-half", "Not contained"),
+    Status.CONTAINED: State("shield-check", "Contained", "good"),
+    Status.RESOLVED: State("circle-check", "Resolved", "good"),
+}
+
+
+def state(incident: Incident) -> State:
+    if incident.status == Status.TRIGGERED and incident.acknowledged_at is not None:
+        return State("rotate", "Nobody has it now", "soon")
+    return STATES[Status(incident.status)]
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """A clock that runs out. `calm`, `soon` or `over`; `text` is what a page without script shows."""
+
+    label: str
+    due_at: datetime
+    window: int
+    left: int
+    state: str
+    text: str
+    note: str = ""
+
+
+def countdown(
+    *, label: str, due_at: datetime, started_at: datetime | None, now: datetime, note: str = ""
+) -> Countdown:
+    window = due_at - (started_at or now)
+    left = due_at - now
+    near = left <= max(SOON, window / 5)
+    return Countdown(
+        label=label,
+        due_at=due_at,
+        window=max(int(window.total_seconds()), 1),
+        left=max(int(left.total_seconds()), 0),
+        state="soon" if near else "calm",
+        text=words.clock(left) if left > timedelta(0) else "paging…",
+        note=note,
+    )
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One phase of the course: done with its time, now with its start, or not yet."""
+
+    label: str
+    state: str
+    at: datetime | None
+
+
+def ticks(incident: Incident, stamps: Iterable[PhaseStamp]) -> list[Tick]:
+    stamped = {stamp.phase: stamp.at for stamp in stamps}
+    order = [phase.value for phase in Phase]
+    now_at = order.index(incident.phase)
+    return [
+        Tick(
+            label=phase.label,
+            state="done" if index < now_at else "now" if index == now_at else "todo",
+            at=stamped.get(phase.value),
+        )
+        for index, phase in enumerate(Phase)
+    ]
+
+
+@dataclass(frozen=True)
+class Banner:
+    incident: Incident
+    state: State
+    ticks: list[Tick]
+    running: timedelta
+    next_page: Countdown | None
+    answered: timedelta | None
+    contained: timedelta | None
+    holder: User | None
+    """Who has it while nobody commands."""
+    now: datetime
+
+    @property
+    def unwatched(self) -> bool:
+        """Nobody has answered and nobody will be paged: low urgency, or no policy."""
+        return self.incident.status == Status.TRIGGERED and self.next_page is None
+
+    @property
+    def now_tick(self) -> Tick | None:
+        return next((tick for tick in self.ticks if tick.state == "now"), None)
+
+
+def next_page(incident: Incident, now: datetime) -> Countdown | None:
+    if incident.next_page_at is None or not incident.is_open:
+        return None
+    return countdown(
+        label=incident.next_page_label or "The next tier",
+        due_at=incident.next_page_at,
+        started_at=incident.next_page_from,
+        now=now,
+    )
+
+
+def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | None = None) -> Banner:
+    """The status banner of the room and of every strip. Reads `phase_stamps` unless they are given or prefetched."""
+    end = incident.resolved_at if incident.status == Status.RESOLVED and incident.resolved_at else now
+    return Banner(
+        incident=incident,
+        state=state(incident),
+        ticks=ticks(incident, incident.phase_stamps.all() if stamps is None else stamps),
+        running=end - incident.triggered_at,
+        next_page=next_page(incident, now),
+        answered=incident.acknowledged_at - incident.triggered_at if incident.acknowledged_at else None,
+        contained=incident.contained_at - incident.triggered_at if incident.contained_at else None,
+        holder=incident.acknowledged_by if incident.status == Status.ACKNOWLEDGED else None,
+        now=now,
+    )
+
+
+# --- people, alerts ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Person:
+    """One row of the people column."""
+
+    user: User
+    roles: list[str] = field(default_factory=list)
+    answer: str = ""
+    """answered, waiting, missed, called_off; empty: was not paged."""
+    at: datetime | None = None
+    answer_by: datetime | None = None
+
+    @property
+    def role(self) -> str:
+        return ", ".join(self.roles)
+
+
+_ANSWERS = {
+    PageStatus.PAGING: "waiting",
+    PageStatus.ACKNOWLEDGED: "answered",
+    PageStatus.MISSED: "missed",
+    PageStatus.CANCELLED: "called_off",
+}
+_ORDER = {"answered": 0, "waiting": 1, "": 2, "missed": 3, "called_off": 4}
+
+
+def people(incident: Incident, pages: Iterable[Page]) -> list[Person]:
+    """Commander first, then who answered, who still may, and who did not. `pages` newest first."""
+    rows: dict[int, Person] = {}
+    if incident.commander is not None:
+        rows[incident.commander.pk] = Person(user=incident.commander, roles=["Commander"])
+    for page in pages:
+        row = rows.setdefault(page.recipient_id, Person(user=page.recipient))
+        answer = _ANSWERS[PageStatus(page.status)]
+        # A person paged twice stands there once: an answer outweighs a later silence, else the newest counts.
+        if not row.answer or (answer == "answered" and row.answer != "answered"):
+            row.answer = answer
+            row.at = page.ended_at
+            row.answer_by = page.answer_by
+        if len(row.roles) < 2:
+            name = page.tier_name or ("Called by hand" if page.tier is None else f"Tier {page.tier}")
+            if name not in row.roles:
+                row.roles.append(name)
+    holder = incident.acknowledged_by
+    if holder is not None and incident.status != Status.TRIGGERED:
+        row = rows.setdefault(holder.pk, Person(user=holder))
+        row.answer, row.at = "answered", row.at if row.answer == "answered" else incident.acknowledged_at
+        if not row.roles:
+            row.roles.append("Has it")
+    first = incident.commander_id
+    return sorted(rows.values(), key=lambda row: (row.user.pk != first, _ORDER[row.answer]))
+
+
+@dataclass(frozen=True)
+class Alerts:
+    firing: list[Alert]
+    cleared: list[Alert]
+    firing_count: int
+    cleared_count: int
+
+    @property
+    def more(self) -> int:
+        return self.firing_count - len(self.firing)
+
+
+SHOWN_ALERTS = 8
+
+
+def alerts(rows: Sequence[Alert], *, firing_count: int, cleared_count: int) -> Alerts:
+    return Alerts(
+        firing=[row for row in rows if row.status == AlertStatus.FIRING][:SHOWN_ALERTS],
+        cleared=[row for row in rows if row.status == AlertStatus.RESOLVED][:SHOWN_ALERTS],
+        firing_count=firing_count,
+        cleared_count=cleared_count,
+    )
+
+
+# --- the room ---------------------------------------------------------------------------------------------------
+
+
+def slots_context(incident: Incident, now: datetime) -> dict[str, object]:
+    """Context of incidents/_slots.html: what all viewers of the room see alike. Five queries, whatever the size."""
+    counts = queries.alert_counts(incident)
+    rows = queries.alerts_to_show(incident, limit=SHOWN_ALERTS)
+    who = people(incident, queries.pages_of(incident).order_by("-pk")[:200])
+    return {
+        "incident": incident,
+        "now": now,
+        "banner": banner(incident, now),
+        "people": who,
+        "answered_count": sum(1 for person in who if person.answer == "answered"),
+        "alerts": alerts(
+            rows, firing_count=counts[AlertStatus.FIRING], cleared_count=counts[AlertStatus.RESOLVED]
+        ),
+        "changes": queries.changes_of(incident, limit=6),
+    }
+
+
+@dataclass(frozen=True)
+class Tab:
+    group: str
+    label: str
+    count: int
+
+
+def tabs(counts: Mapping[str, int]) -> list[Tab]:
+    """The tabs over the feed, from how many entries there are of each kind."""
+    return [
+        Tab("all", "All", sum(counts.values())),
+        *(
+            Tab(group, label, sum(counts.get(kind, 0) for kind in KINDS_OF_GROUP[group]))
+            for group, label in GROUPS[1:]
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Act:
+    """A button of the banner. `main` stands in the banner, the others under More; `key` presses it."""
+
+    verb: str
+    label: str
+    icon: str
+    main: bool = False
+    primary: bool = False
+    key: str = ""
+
+
+_ACTS = {
+    "acknowledge": ("Acknowledge", "user-check"),
+    "contain": ("Mark contained…", "shield-check"),
+    "resolve": ("Resolve…", "circle-check"),
+    "reopen": ("Reopen…", "rotate"),
+    "command": ("Take command…", "user-star"),
+    "severity": ("Change severity…", "octagon"),
+    "impact": ("Describe the impact…", "user-exclamation"),
+    "page": ("Call somebody in…", "user-plus"),
+}
+_MAIN_ACT = {
+    Status.TRIGGERED: "acknowledge",
+    Status.ACKNOWLEDGED: "contain",
+    Status.CONTAINED: "resolve",
+    Status.RESOLVED: "reopen",
+}
+
+
+def acts(incident: Incident, offered: Mapping[str, bool]) -> list[Act]:
+    """What can be done now: the next move of the course first, as the only main one."""
+    main = _MAIN_ACT[Status(incident.status)]
+    found = []
+    for verb, (label, icon) in _ACTS.items():
+        if not offered.get(verb, False):
+            continue
+        found.append(
+            Act(
+                verb=verb,
+                label=label,
+                icon=icon,
+                main=verb == main,
+                primary=verb == "acknowledge",
+                key="a" if verb == "acknowledge" else "",
+            )
+        )
+    return sorted(found, key=lambda act: not act.main)
+
+
+# --- now --------------------------------------------------------------------------------------------------------
+
+_NUMBERS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+
+
+def number(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else f"{count:,}"
+
+
+def headline(banners: Sequence[Banner]) -> str:
+    """What burns, in one sentence. Drills and what is contained do not burn."""
+    burning = [b for b in banners if not b.incident.is_drill and b.incident.status != Status.CONTAINED]
+    unanswered = sum(1 for b in burning if b.incident.status == Status.TRIGGERED)
+    if not burning:
+        return "Nothing is burning"
+    verb = "incident is" if len(burning) == 1 else "incidents are"
+    words_ = f"{number(len(burning)).capitalize()} {verb} burning"
+    if unanswered == len(burning):
+        return f"{words_}, and nobody has answered"
+    if unanswered:
+        return f"{words_}, {number(unanswered)} without an answer"
+    return words_
+
+
+def subline(banners: Sequence[Banner], *, quiet: tuple[int, int]) -> str:
+    contained = sum(1 for b in banners if not b.incident.is_drill and b.incident.status == Status.CONTAINED)
+    drills = sum(1 for b in banners if b.incident.is_drill)
+    said = []
+    if contained:
+        said.append(f"{number(contained)} {'is' if contained == 1 else 'are'} contained and watched")
+    if drills:
+        said.append(f"{number(drills)} {'drill is' if drills == 1 else 'drills are'} running")
+    first = f"{', '.join(said).capitalize()}. " if said else ""
+    calm, total = quiet
+    return (
+        f"{first}{calm} of {total} services {'is' if calm == 1 else 'are'} quiet." if total else first.strip()
+    )

@@ -1,0 +1,21 @@
+from django.urls import path
+
+import incidents.refs  # noqa: F401  (registers <ref:…>)
+from incidents import views
+from incidents.asks import ASKS
+from incidents.my_pages import my_pages
+
+app_name = "incidents"
+
+urlpatterns = [
+    path("", views.incident_list, name="list"),
+    path("declare/", views.declare, name="declare"),
+    path("jump/", views.jump, name="jump"),
+    path("my-pages/", my_pages, name="my_pages"),
+    path("<ref:incident_id>/", views.detail, name="detail"),
+    path("<ref:incident_id>/acts/", views.acts, name="acts"),
+    path("<ref:incident_id>/earlier/", views.earlier, name="earlier"),
+    path("<ref:incident_id>/news/", views.news, name="news"),
+    path("<ref:incident_id>/note/", views.note, name="note"),
+    *(path(f"<ref:incident_id>/{verb}/", views.act, {"verb": verb}, name=verb) for verb in ASKS),
+]
