@@ -29,7 +29,7 @@ setup: $(VENV)/.dev static/vendor/tabler.min.css ## install what running, testin
 lint: setup ## ruff, djlint, import-linter, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/djlint templates --check --lint --quiet
+	$(BIN)/djlint templates --lint --quiet
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 

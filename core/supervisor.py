@@ -135,9 +135,7 @@ class Supervisor:
             for child in self.children:
                 _cut(child.log)
         waits = [child.due - time.monotonic() for child in self.children if child.process is None]
-        if select.select([self._wake_read], [], [], max(0.0, min([longest, *waits])))[0]:
-            with suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
+        self._sleep(max(0.0, min([longest, *waits])))
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> bool:
         """Watch over the children until `ready` says so. False when time is up or somebody asked to stop."""
@@ -157,25 +155,29 @@ class Supervisor:
         """Stop the children by rank, together within a rank. Asking once more kills what is left."""
         for rank in sorted({child.stop_rank for child in self.children}):
             running = [
-                child for child in self.children if child.stop_rank == rank and child.process is not None
+                (child, child.process) for child in self.children if child.stop_rank == rank and child.process
             ]
-            for child in running:
+            for child, process in running:
                 with suppress(ProcessLookupError):
-                    child.process.send_signal(child.stop_signal)
+                    process.send_signal(child.stop_signal)
             begun = time.monotonic()
-            for child in running:
-                while child.process.poll() is None:
+            for child, process in running:
+                while process.poll() is None:
                     left = begun + child.seconds_to_stop - time.monotonic()
                     if left <= 0 or self.asked > 1:
                         break
-                    select.select([self._wake_read], [], [], min(left, 0.2))
-                    with suppress(BlockingIOError):
-                        os.read(self._wake_read, 4096)
+                    self._sleep(min(left, 0.2))
                 # The leader has ended or is to end now; nothing of its group stays behind.
                 with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.process.pid, signal.SIGKILL)
-                child.process.wait()
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
                 child.process = None
+
+    def _sleep(self, longest: float) -> None:
+        """Until a signal arrives, at most `longest` seconds."""
+        if select.select([self._wake_read], [], [], longest)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
 
 
 def _cut(log: Path | None) -> None:
