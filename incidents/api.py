@@ -171,7 +171,7 @@ class IncidentOut(serializers.Serializer):
 
     @extend_schema_field({"type": "string", "format": "uri"})
     def get_url(self, incident: Incident) -> str:
-        return f"{settings.MUSTER_BASE_URL}/incidents/{incident.pk}/"
+        return f"{settings.MUSTER_BASE_URL}/incidents/{incident.ref}/"
 
 
 class EntryOut(serializers.Serializer):
