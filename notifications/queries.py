@@ -54,6 +54,14 @@ def is_reachable(user: User) -> bool:
     return bool(reach(user).ways)
 
 
+def plan_of(user: User, urgency: str) -> rules.Plan:
+    """What a page of this urgency would send, as things stand."""
+    found = reach(user)
+    return rules.plan(
+        urgency=urgency, steps=found.steps.get(urgency, ()), ways=found.ways, sign_in_address=user.email
+    )
+
+
 def is_single(notification: Notification) -> bool:
     """A code or a test is about one method: another one is no answer when it fails."""
     return notification.topic.startswith((VERIFY_TOPIC, TEST_TOPIC))

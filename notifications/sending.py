@@ -1,8 +1,9 @@
 """Between the two transactions of a delivery: the network."""
 
 import time
+import zoneinfo
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urljoin
 
 import structlog
@@ -66,6 +67,8 @@ def message_of(delivery: Delivery) -> Message:
         code = code_for(delivery.method)
         body = f"{body}\n\n{code}" if code else body
         context["code"] = code
+    if answer_by := _local(context.get("answer_by"), notification.recipient.time_zone):
+        body = f"{body}\nAnswer by: {answer_by}"
     return Message(
         idempotency_key=str(delivery.idempotency_key),
         address=delivery.address,
@@ -82,6 +85,15 @@ def message_of(delivery: Delivery) -> Message:
         created_at=delivery.due_at,
         context=context,
     )
+
+
+def _local(moment: object, zone: str) -> str:
+    """02:48 CET, for the person who reads it; empty when there is none."""
+    try:
+        at = datetime.fromisoformat(str(moment)).astimezone(zoneinfo.ZoneInfo(zone))
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return ""
+    return f"{at:%H:%M} {at.tzname()}"
 
 
 # --- where it runs ----------------------------------------------------------------------------------------------
