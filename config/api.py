@@ -3,19 +3,22 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import include, path, re_path
-from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import Me, TeamViewSet, TokenViewSet, UserViewSet
 from accounts.permissions import role_required
+from catalog.api import ServiceViewSet
 from core.api import not_found
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
+from oncall.api import ScheduleViewSet
 
 router = SimpleRouter()
 router.register("incidents", IncidentViewSet, basename="incident")
 router.register("policies", PolicyViewSet, basename="policy")
+router.register("schedules", ScheduleViewSet, basename="schedule")
+router.register("services", ServiceViewSet, basename="service")
 router.register("teams", TeamViewSet, basename="team")
 router.register("users", UserViewSet, basename="user")
 router.register("tokens", TokenViewSet, basename="token")
@@ -37,5 +40,5 @@ endpoints = [
 urlpatterns = [
     path("docs/", docs, name="api-docs"),
     path("", include((endpoints, "api"))),
-    re_path(r"^.*$", csrf_exempt(not_found)),
+    re_path(r"^.*$", not_found),
 ]

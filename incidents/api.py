@@ -105,6 +105,8 @@ class CommaList(serializers.Field):
     """One or more words with commas between."""
 
     def to_internal_value(self, data: Any) -> list[str]:
+        if "\x00" in str(data):
+            raise serializers.ValidationError("Null characters are not allowed.")
         words = [word.strip() for word in str(data)[:2000].split(",") if word.strip()]
         if not words or len(words) > 50:
             raise serializers.ValidationError("From 1 to 50 words with commas between.")
