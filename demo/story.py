@@ -1,0 +1,269 @@
+"""The incidents that are open when somebody looks for the first time: one that burns, one that is contained.
+
+They are played through the real transitions, at times in the past and inside one transaction, so that everything that
+follows from them is as it would be. The messages count as sent: nothing leaves when the transaction commits, and no
+timer of theirs is left.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from demo.setup import Organization
+from incidents import transitions
+from incidents.alerts import AlertSignal, Outcome, apply_signal
+from integrations.models import ChangeEvent, IngestEvent, Integration
+from notifications.models import Attempt, AttemptOutcome, Delivery, DeliveryStatus
+from notifications.transitions import DELIVER
+from timers.models import Firing, Timer
+from timers.transitions import cancel_timers, fire
+
+
+class Stage:
+    """Time that is told, not read. `at` moves it forward and delivers what is due by then."""
+
+    def __init__(self, *, organization: Organization, begins: datetime) -> None:
+        self.people = organization.people
+        self.integrations = organization.integrations
+        self.services = organization.services
+        self.begins = begins
+        self.now = begins
+        self.incident_id = 0
+
+    def at(self, minutes: int, seconds: int = 0) -> datetime:
+        self.now = self.begins + timedelta(minutes=minutes, seconds=seconds)
+        self.deliver()
+        return self.now
+
+    def end(self, now: datetime) -> int:
+        self.now = now
+        self.deliver()
+        return self.incident_id
+
+    def signal(self, kind: str, action: str, key: str, title: str = "", **more: Any) -> Outcome:
+        """What the sender of this kind says now; the ledger shows it as if it had come in."""
+        sender = self.integrations[kind]
+        signal = AlertSignal(action=action, dedup_key=key, title=title, **more)
+        outcome = apply_signal(
+            origin=sender.origin, origin_name=sender.name, service=sender.service, signal=signal, now=self.now
+        )
+        IngestEvent.objects.create(
+            integration=sender, kind=kind, received_at=self.now, processed_at=self.now, verdict=outcome.verdict,
+            reason=outcome.reason, dedup_key=key, incident_id=outcome.incident_id, payload=[],
+        )  # fmt: skip
+        Integration.objects.filter(pk=sender.pk).update(last_event_at=self.now)
+        self.incident_id = outcome.incident_id or self.incident_id
+        return outcome
+
+    def note(self, who: str, text: str) -> None:
+        transitions.add_note(incident_id=self.incident_id, text=text, by=self.people[who], now=self.now)
+
+    def answer(self, who: str, via: str = "link") -> None:
+        transitions.acknowledge(incident_id=self.incident_id, by=self.people[who], now=self.now, via=via)
+
+    def call(self, who: str, by: str, why: str) -> None:
+        transitions.page_person(
+            incident_id=self.incident_id, user=self.people[who], by=self.people[by], reason=why, now=self.now
+        )
+
+    def command(self, who: str) -> None:
+        transitions.assign_commander(
+            incident_id=self.incident_id, user=self.people[who], by=self.people[who], now=self.now
+        )
+
+    def impact(self, who: str, text: str) -> None:
+        transitions.set_impact(incident_id=self.incident_id, impact=text, by=self.people[who], now=self.now)
+
+    def change(self, text: str, by: str, data: dict[str, Any]) -> None:
+        transitions.record_change(
+            incident_id=self.incident_id, text=text, data=data, now=self.now, by_name=str(self.people[by])
+        )
+
+    def time_is_up(self) -> None:
+        """Nobody has answered: what is due for the incident happens, as the timekeeper would have it."""
+        for timer in Timer.objects.filter(
+            payload__incident=self.incident_id, due_at__lte=self.now, kind__startswith="escalation."
+        ):
+            fire(timer_id=timer.pk, now=timer.due_at, by="seed_demo")
+        # It says nothing about how punctual this installation is.
+        Firing.objects.filter(by="seed_demo").delete()
+
+    def deliver(self) -> None:
+        """Count the messages of the incident that are due as sent."""
+        due = list(
+            Delivery.objects.filter(
+                notification__page__incident=self.incident_id,
+                status=DeliveryStatus.WAITING,
+                due_at__lte=self.now,
+            )
+        )
+        for delivery in due:
+            delivery.status = DeliveryStatus.SENT
+            delivery.attempts = 1
+            delivery.claimed_at = delivery.due_at + timedelta(milliseconds=40)
+            delivery.finished_at = delivery.due_at + timedelta(milliseconds=310)
+        Delivery.objects.bulk_update(due, ["status", "attempts", "claimed_at", "finished_at"])
+        Attempt.objects.bulk_create(
+            Attempt(
+                delivery=delivery, number=1, started_at=delivery.claimed_at, finished_at=delivery.finished_at,
+                outcome=AttemptOutcome.SENT,
+            )
+            for delivery in due
+        )  # fmt: skip
+        cancel_timers(kind=DELIVER, keys=[str(delivery.pk) for delivery in due])
+
+
+def _changes(organization: Organization, *, begins: datetime) -> None:
+    """What was rolled out before it broke."""
+    sender = organization.integrations["pagerduty"]
+    for minutes, summary, source, revision in (
+        (-5, "edge-config r4471 rolled out to all regions", "config-service", "r4471"),
+        (-118, "checkout-api 2026.47.2 deployed", "deploy", "2026.47.2"),
+        (-301, "ledger-db 16.4 on one replica, canary", "deploy", "16.4"),
+    ):
+        at = begins + timedelta(minutes=minutes, seconds=-8)
+        ChangeEvent.objects.create(
+            integration=sender, service=organization.services["checkout-api"], summary=summary, source=source,
+            occurred_at=at, received_at=at + timedelta(seconds=2), details={"revision": revision},
+            links=[{"href": f"https://deploy.harbor.example/{revision}", "text": "Rollout"}],
+        )  # fmt: skip
+        IngestEvent.objects.create(
+            integration=sender, kind="pagerduty", received_at=at + timedelta(seconds=2), payload=[],
+            processed_at=at + timedelta(seconds=2), verdict="change",
+        )  # fmt: skip
+
+
+def contained(*, organization: Organization, now: datetime) -> int:
+    """SEV3: search is slow in APAC. Contained 41 min ago and watched since."""
+    stage = Stage(organization=organization, begins=now - timedelta(hours=1, minutes=52, seconds=9))
+    key, group = "SearchSlowApac", "search-apac"
+    stage.signal(
+        "grafana", "trigger", key, "Search suggestions slow in APAC, timeouts above 4 s on cold shards",
+        severity="warning", source="search-apac-2", group_key=group,
+        details={"p95": "4120 ms", "region": "ap-southeast-2"},
+    )  # fmt: skip
+    stage.at(1, 40)
+    stage.signal(
+        "grafana", "trigger", "SearchShardCold", "Shard 7 of products-apac is cold", severity="warning",
+        source="search-apac-2", group_key=group, details={"shard": "7"},
+    )  # fmt: skip
+    stage.at(4, 12)
+    stage.answer("jonas")
+    stage.at(6, 30)
+    stage.note(
+        "jonas", "Only suggestions, search itself answers in 300 ms. It began when `search-apac-2` moved."
+    )
+    stage.at(11, 5)
+    stage.command("aisha")
+    stage.at(12, 20)
+    stage.impact("aisha", "Suggestions take up to 4 s for customers in Australia and Japan")
+    stage.at(19, 44)
+    stage.note("aisha", "Warming shards 5 to 9 by replaying the queries of the last hour. About 40 min.")
+    stage.at(44, 2)
+    stage.note("tomasz", "Shards 5 to 8 are warm. p95 is at 1.9 s.")
+    stage.at(58, 15)
+    stage.signal("grafana", "resolve", "SearchShardCold")
+    stage.at(71, 9)
+    stage.impact("aisha", "p95 of suggestions in APAC down to 610 ms, watched until the evening")
+    stage.at(71, 20)
+    transitions.contain(
+        incident_id=stage.incident_id, by=stage.people["aisha"], now=stage.now, note="all shards are warm"
+    )
+    stage.at(90, 31)
+    stage.note("aisha", "Why did the scheduler move the node at all? I read its log before we close this.")
+    return stage.end(now)
+
+
+def burning(*, organization: Organization, now: datetime) -> int:
+    """SEV1: checkout fails after a rollout. Acknowledged, with a commander, and not contained."""
+    stage = Stage(organization=organization, begins=now - timedelta(minutes=23, seconds=41))
+    _changes(organization, begins=stage.begins)
+    group = "checkout-5xx"
+    stage.signal(
+        "pagerduty", "trigger", "CheckoutHigh5xxRate", "Checkout API: 5xx after config rollout", severity="critical",
+        source="checkout-api", group_key=group,
+        details={"component": "checkout-api", "custom_details": {"rate": "12.4%", "path": "POST /confirm"}},
+    )  # fmt: skip
+    stage.at(0, 52)
+    stage.signal(
+        "pagerduty", "trigger", "PgPoolSaturated", "PgPoolSaturated: ledger-db at 91%", severity="error",
+        source="ledger-db", group_key=group, details={"component": "ledger-db", "custom_details": {"pool": "91%"}},
+    )  # fmt: skip
+    stage.at(1, 37)
+    stage.signal(
+        "pagerduty", "trigger", "PaymentLatencyP99", "PaymentLatencyP99: payment-gateway at 880 ms", severity="warning",
+        source="payment-gateway", group_key=group,
+        details={"component": "payment-gateway", "custom_details": {"p99": "880 ms"}},
+    )  # fmt: skip
+    stage.at(2, 0)
+    stage.time_is_up()
+    for number, region in enumerate(("eu-west-1", "eu-west-2", "eu-central-1", "uk-south-1")):
+        stage.at(2, 20 + 4 * number)
+        stage.signal(
+            "pagerduty", "trigger", f"EdgeUpstreamResets/{region}", f"EdgeUpstreamResets: {region}",
+            severity="warning", source=region, group_key=group, details={"component": "edge-proxy"},
+        )  # fmt: skip
+    stage.at(3, 10)
+    stage.answer("ravi")
+    stage.at(6, 57)
+    stage.command("ines")
+    stage.at(7, 8)
+    stage.impact("ines", "38% of checkouts fail in EU and UK, 1,140 a minute")
+    stage.at(7, 54)
+    stage.call("olumide", "ines", "compare what the edge runs in EU and US")
+    stage.at(8, 1)
+    stage.call("mei", "ines", "write to support and the status page")
+    stage.at(8, 9)
+    stage.call("lucia", "ines", "connections to ledger-db churn")
+    stage.at(9, 58)
+    stage.answer("olumide")
+    stage.at(10, 4)
+    stage.answer("mei")
+    stage.at(11, 10)
+    stage.note("ravi", "Only `POST /confirm`. Reads and cart are fine. EU and UK, nothing in US.")
+    stage.at(11, 32)
+    rolled_out = stage.begins - timedelta(minutes=5, seconds=8)
+    stage.change(
+        f"linked edge-config r4471, applied {rolled_out:%H:%M} UTC, 5 min before the first alert", "olumide",
+        {"summary": "edge-config r4471", "revision": "r4471", "occurred_at": rolled_out.isoformat()},
+    )  # fmt: skip
+    stage.at(12, 2)
+    stage.change(
+        "ruled out ledger-db 16.4, canary: it takes no writes", "ravi",
+        {"summary": "ledger-db 16.4, canary", "revision": "16.4"},
+    )  # fmt: skip
+    stage.at(12, 49)
+    stage.note(
+        "olumide",
+        "This is the only difference that touches checkout: `upstream.checkout.keepalive_timeout 60s to 5s`",
+    )
+    stage.at(13, 56)
+    stage.note(
+        "ines",
+        "Decision: roll back edge-config to r4470, eu-west first. Shift traffic only if the error rate stays above 2% "
+        "five minutes after.",
+    )
+    stage.at(13, 57)
+    transitions.move_phase(
+        incident_id=stage.incident_id, phase="containment", by=stage.people["ines"], now=stage.now
+    )
+    stage.at(14, 53)
+    stage.note(
+        "mei",
+        "Told support and the status page: payments at checkout fail for about four in ten customers in the EU and UK. "
+        "We know the change that caused it and are reverting it.",
+    )
+    stage.at(16, 25)
+    stage.change(
+        "rolled edge-config back to r4470 in eu-west", "deploy-bot",
+        {"summary": "edge-config r4470 in eu-west", "revision": "r4470"},
+    )  # fmt: skip
+    stage.at(18, 2)
+    stage.note(
+        "ravi", "r4470 is live on 12 of 18 edge nodes. Two nodes were draining, retrying those by hand."
+    )
+    for minute, region in ((19, "uk-south-1"), (20, "eu-west-2"), (21, "eu-west-1"), (22, "eu-central-1")):
+        stage.at(minute, 33)
+        stage.signal("pagerduty", "resolve", f"EdgeUpstreamResets/{region}")
+    stage.at(23, 4)
+    stage.note("ravi", "18 of 18 nodes on r4470. Pool is recovering, p99 back under 900 ms.")
+    return stage.end(now)
