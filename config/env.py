@@ -232,13 +232,13 @@ SETTINGS = [
         name="MUSTER_WORKERS",
         default="1",
         read=_whole(1, 64),
-        meaning="Worker processes for each group of queues (`timers` with `default`; `deliver`).",
+        meaning="Workers for each group of queues (`timers` with `default`; `deliver`).",
     ),
     Setting(
-        name="MUSTER_WORKER_THREADS",
-        default="4",
+        name="MUSTER_WORKER_PROCESSES",
+        default="2",
         read=_whole(1, 128),
-        meaning="Threads in each worker process. The processes for `deliver` have twice as many, since they "
+        meaning="Processes that each worker runs tasks in. The workers for `deliver` have twice as many, since they "
         "wait for other servers.",
     ),
     Setting(

@@ -60,14 +60,14 @@ def workers(logs: Path | None = None, groups: list[str] | None = None) -> list[C
     for group, queues in QUEUES.items():
         if groups and group not in groups:
             continue
-        # Threads: tasks wait for the database or for another server, and one process is one thing to kill or
-        # restart.
-        threads = settings.MUSTER_WORKER_THREADS * (2 if group == "deliver" else 1)
+        # Processes, not threads: only they wait for a task's exact time in Celery's event loop. The thread pool's
+        # timer sleeps until the task that was next when it fell asleep, so one that is due sooner comes seconds late.
+        processes = settings.MUSTER_WORKER_PROCESSES * (2 if group == "deliver" else 1)
         for number in range(1, settings.MUSTER_WORKERS + 1):
-            command = [*PYTHON, "-m", "celery", "--app", "config", "--quiet", "worker", "--pool", "threads"]
+            command = [*PYTHON, "-m", "celery", "--app", "config", "--quiet", "worker", "--pool", "prefork"]
             command += [
                 "--concurrency",
-                str(threads),
+                str(processes),
                 "--queues",
                 queues,
                 "--hostname",
