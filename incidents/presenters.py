@@ -298,6 +298,8 @@ def people(incident: Incident, pages: Iterable[Page]) -> list[Person]:
         if not row.roles:
             row.roles.append("Has it")
     first = incident.commander_id
+    if first in rows and rows[first].answer == "called_off":
+        rows[first].answer = ""  # who commands has answered in a better way
     return sorted(rows.values(), key=lambda row: (row.user.pk != first, _ORDER[row.answer]))
 
 

@@ -201,6 +201,13 @@ def add_class(field: BoundField, names: str) -> SafeString:
 
 
 @register.filter
+def without_placeholder(field: BoundField) -> BoundField:
+    """For fields of others that say their label twice."""
+    field.field.widget.attrs.pop("placeholder", None)
+    return field
+
+
+@register.filter
 def control(field: BoundField) -> SafeString:
     """The field's widget in the look of its kind, red when its value was refused."""
     widget = field.field.widget

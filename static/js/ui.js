@@ -142,6 +142,14 @@
   };
   $$("[data-guard]").forEach(guard);
 
+  // A region with an open menu waits until the menu is closed.
+  document.addEventListener("htmx:beforeRequest", (e) => {
+    const region = e.detail.elt;
+    if (!region.matches("[data-guard]") || !$("[popover]:popover-open", region)) return;
+    e.preventDefault();
+    $("[popover]:popover-open", region).addEventListener("toggle", () => htmx.trigger(region, "incident:changed"), { once: true });
+  });
+
   // "you", in what all viewers share
   const mark = (within) => {
     if (!me) return;
