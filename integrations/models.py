@@ -113,6 +113,12 @@ class IngestEvent(models.Model):
             models.Index(fields=["integration", "-id"], name="ingest_ledger"),
             # the ledger's search: what became of this alert
             models.Index(fields=["dedup_key", "-id"], condition=~Q(dedup_key=""), name="ingest_by_dedup_key"),
+            # the ledger page by verdict; what is frequent is found without it
+            models.Index(
+                fields=["verdict", "-id"],
+                condition=~Q(verdict__in=["pending", "repeated"]),
+                name="ingest_by_verdict",
+            ),
             # prune
             BrinIndex(fields=["received_at"], name="ingest_by_time", pages_per_range=32),
             # the incident's evidence

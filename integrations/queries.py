@@ -1,8 +1,8 @@
 from datetime import datetime
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, QuerySet
 
-from integrations.models import ChangeEvent, IngestEvent, Integration
+from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 
 
 def waiting_inboxes(*, before: datetime) -> list[tuple[int, datetime]]:
@@ -18,22 +18,46 @@ def waiting_inboxes(*, before: datetime) -> list[tuple[int, datetime]]:
 
 
 def integration_list() -> QuerySet[Integration]:
-    return Integration.objects.select_related("service").annotate(
-        waiting=Count("events", filter=Q(events__due_at__isnull=False))
+    return Integration.objects.select_related("service")
+
+
+def waiting_counts() -> dict[int, int]:
+    """How many events wait, by integration. Only what waits is looked at, not the ledger."""
+    return dict(
+        IngestEvent.objects.filter(due_at__isnull=False)
+        .order_by()
+        .values_list("integration_id")
+        .annotate(count=Count("pk"))
     )
 
 
+UNKNOWN = "unknown"
+
+
 def ledger(
-    *, integration_id: int | None = None, verdict: str = "", dedup_key: str = "", before: int | None = None
+    *,
+    integration: int | str | None = None,
+    verdict: str = "",
+    dedup_key: str = "",
+    incident_id: int | None = None,
+    before: int | None = None,
 ) -> QuerySet[IngestEvent]:
-    """Newest first. `before`: only rows with a smaller id, to turn the page."""
+    """Newest first. `integration` may be UNKNOWN: requests whose key nobody has. `before`: only smaller ids."""
     found = IngestEvent.objects.select_related("integration", "incident").defer("raw", "payload", "outcomes")
-    if integration_id is not None:
-        found = found.filter(integration_id=integration_id)
-    if verdict:
+    if integration == UNKNOWN:
+        found = found.filter(integration__isnull=True)
+    elif integration is not None:
+        found = found.filter(integration_id=integration)
+    if verdict == Verdict.PENDING:
+        found = found.filter(verdict=verdict, due_at__isnull=False)
+    elif verdict == Verdict.REPEATED:
         found = found.filter(verdict=verdict)
+    elif verdict:
+        found = found.filter(verdict=verdict).exclude(verdict__in=[Verdict.PENDING, Verdict.REPEATED])
     if dedup_key:
         found = found.filter(dedup_key=dedup_key)
+    if incident_id is not None:
+        found = found.filter(incident_id=incident_id)
     if before is not None:
         found = found.filter(pk__lt=before)
     return found.order_by("-pk")
