@@ -93,6 +93,7 @@ class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     serializer_class = TeamOut
     cursor_field = "id"
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,120}"
 
 
 class TokenOut(serializers.Serializer):

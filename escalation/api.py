@@ -188,6 +188,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     )
     serializer_class = PolicyOut
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,120}"
     cursor_field = "id"
     write_role = "manager"
 
