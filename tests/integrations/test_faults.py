@@ -30,7 +30,9 @@ KINDS = {"alertmanager": "alertmanager", "webhook": "webhook"}
 
 def send(path: str, integration: Integration) -> Any:
     body = {"routing_key": integration.key, **BODIES[path]}
-    return Client().post(path.replace("KEY", integration.key), json.dumps(body), content_type="application/json")
+    return Client().post(
+        path.replace("KEY", integration.key), json.dumps(body), content_type="application/json"
+    )
 
 
 def integration_for(path: str) -> Integration:
@@ -128,7 +130,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return published
 
 
-def test_one_hint_stands_for_all_until_a_worker_begins(waker: hints.Waker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_hint_stands_for_all_until_a_worker_begins(
+    waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = sent(monkeypatch)
     assert waker.hint(7) is waker.hint(7) is True
     assert published == [("integrations.drain", [7], "default")]
@@ -148,7 +152,9 @@ def test_without_a_broker_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert published == []
 
 
-def test_waking_returns_at_once_and_the_hint_follows(waker: hints.Waker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waking_returns_at_once_and_the_hint_follows(
+    waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = hints.threading.Event()
     monkeypatch.setattr(hints, "publish", lambda task, args, *, queue: done.set() or True)
     waker.wake(7)

@@ -45,7 +45,12 @@ def test_a_trigger_opens_an_incident_and_its_row_says_so() -> None:
     assert drain(integration) == 1
     event.refresh_from_db()
     incident = Incident.objects.get()
-    assert (event.verdict, event.incident_id, event.due_at, event.processed_at) == ("opened", incident.pk, None, NOW)
+    assert (event.verdict, event.incident_id, event.due_at, event.processed_at) == (
+        "opened",
+        incident.pk,
+        None,
+        NOW,
+    )
     assert (incident.service_id, incident.title, incident.opened_from) == (
         integration.service_id, "Disk full", integration.name,
     )  # fmt: skip
@@ -260,7 +265,9 @@ def test_a_crash_in_the_middle_leaves_everything_waiting(monkeypatch: pytest.Mon
     assert [alert.count for alert in Alert.objects.all()] == [1, 1]
 
 
-def test_a_batch_that_takes_long_ends_and_leaves_the_rest_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_takes_long_ends_and_leaves_the_rest_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     integration = make_integration()
     monkeypatch.setattr(inbox, "PATIENCE_SECONDS", -1)
     for key in ("a", "b", "c"):

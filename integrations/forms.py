@@ -1,0 +1,19 @@
+"""Reads what a manager typed; what is right is decided by the transitions."""
+
+from django import forms
+
+from catalog.models import Service
+from integrations.transitions import RECEIVED_KINDS
+
+
+class IntegrationForm(forms.Form):
+    name = forms.CharField(max_length=120, label="Name", help_text="Who sends. It stands in the timeline.")
+    kind = forms.ChoiceField(choices=[(kind.value, kind.label) for kind in RECEIVED_KINDS], label="Kind")
+    service = forms.ModelChoiceField(
+        queryset=Service.objects.order_by("name"), label="Service", help_text="Alerts open incidents on it."
+    )
+
+
+class IntegrationChangeForm(forms.Form):
+    name = forms.CharField(max_length=120, label="Name")
+    service = forms.ModelChoiceField(queryset=Service.objects.order_by("name"), label="Service")
