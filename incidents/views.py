@@ -291,6 +291,13 @@ def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
         **_feed_context(incident, entries),
         "tabs": presenters.tabs(counts),
         "service": incident.service,
+        "service_links": [
+            link
+            for link in incident.service.links
+            if str(link.get("href", "")).startswith(("https://", "http://"))
+        ],
+        "depends_on": incident.service.depends_on.values_list("name", flat=True),
+        "dependants": incident.service.dependants.values_list("name", flat=True),
         "may_write": at_least(request.user, "responder"),
         "draft": request.GET.get("text", "")[:2000],
     }

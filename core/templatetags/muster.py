@@ -174,6 +174,12 @@ def avatar(person: object, size: str = "", *, me: bool = False) -> SafeString:
     )
 
 
+@register.filter
+def lower_first(text: str) -> str:
+    """For a label that goes on a sentence: Without an answer, tier 2 is paged."""
+    return text[:1].lower() + text[1:]
+
+
 # --- what is said in a field ------------------------------------------------------------------------------------
 
 _CODE = re.compile(r"`([^`\n]{1,300})`")
