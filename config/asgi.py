@@ -8,16 +8,27 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from a2wsgi import WSGIMiddleware
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-pages = WSGIMiddleware(get_wsgi_application(), workers=settings.MUSTER_WEB_THREADS)  # sets Django up
+from config.bridge import Bridge
+
+pages = Bridge(get_wsgi_application(), threads=settings.MUSTER_WEB_THREADS)  # sets Django up
 
 from incidents.live.stream import application as live  # noqa: E402  needs the models
 
 
 async def application(scope, receive, send):
-    if scope["type"] == "http":
-        chosen = live if scope["path"].startswith("/live/") else pages
-        await chosen(scope, receive, send)
+    if scope["type"] != "http":
+        return
+    path = scope["path"]
+    if path == "/healthz":
+        # Answered here, so that it tells of this process even while every thread waits for a database.
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+        )
+        await send({"type": "http.response.body", "body": b"ok\n"})
+    elif path.startswith("/live/"):
+        await live(scope, receive, send)
+    else:
+        await pages(scope, receive, send)

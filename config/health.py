@@ -15,12 +15,6 @@ from core.middleware import database_is_away, for_programs, unavailable
 
 
 @require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers. Says nothing about the database: a restart would not bring that back."""
-    return HttpResponse("ok\n", content_type="text/plain")
-
-
-@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """The process can do its work: the database answers."""
     try:

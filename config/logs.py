@@ -42,10 +42,14 @@ def settings(*, how: str, level: str) -> dict[str, Any]:
         last: list[Processor] = [
             structlog.processors.format_exc_info,
             hide_secrets,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     else:
-        last = [hide_secrets, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Plain tracebacks: the pretty ones show every local variable, secrets among them.
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        last = [structlog.processors.format_exc_info, hide_secrets, console]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

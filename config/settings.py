@@ -161,7 +161,7 @@ DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].update(
     connect_timeout=3,
     application_name="muster",
-    pool={"min_size": 0, "max_size": ENV["MUSTER_DB_POOL"], "timeout": 4, "max_idle": 300},
+    pool={"min_size": 0, "max_size": ENV["MUSTER_DB_POOL"], "timeout": 2, "max_idle": 300},
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

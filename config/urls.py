@@ -14,6 +14,8 @@ APPS: list[tuple[str, str]] = [
     ("escalation/", "escalation.urls"),
     ("p/", "incidents.answer_urls"),
     ("notifications/", "notifications.urls"),
+    ("integrations/", "integrations.urls"),
+    ("metrics/", "metrics.urls"),
     ("api/v1/", "config.api"),
 ]
 
@@ -21,7 +23,6 @@ handler500 = "config.health.server_error"
 
 urlpatterns = [
     path("", home, name="home"),
-    path("healthz", health.healthz),
     path("readyz", health.readyz),
     *(path(prefix, include(module)) for prefix, module in APPS),
 ]

@@ -193,7 +193,9 @@ def test_a_server_that_cannot_start_says_why(short_home: Path) -> None:
     server = servers.Postgres(home=short_home, options={"max_connections": "many"})
     server.prepare()
     process = server.start()
-    with pytest.raises(servers.ServerError, match=r"PostgreSQL stopped at once: .*max_connections.*postgres\.log"):
+    with pytest.raises(
+        servers.ServerError, match=r"PostgreSQL stopped at once: .*max_connections.*postgres\.log"
+    ):
         server.wait_ready(process)
 
 
