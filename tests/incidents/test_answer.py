@@ -3,6 +3,7 @@
 import gzip
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -257,7 +258,7 @@ def test_everything_of_a_first_visit_is_at_most_25_kilobytes(phone, incident, ra
     total = len(gzip.compress(html))
     for path in re.findall(r'(?:href|src)="/static/([^"]+)"', html.decode()):
         plain = re.sub(r"\.[0-9a-f]{12}(\.\w+)$", r"\1", path)
-        total += len(gzip.compress(open(finders.find(plain), "rb").read()))
+        total += len(gzip.compress(Path(finders.find(plain)).read_bytes()))
 
     assert total <= 25_000
 
