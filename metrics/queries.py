@@ -1,0 +1,282 @@
+"""Figures from the timeline, computed by PostgreSQL, so that a page over years of incidents moves few rows.
+
+Which index serves: incidents by `incident_by_triggered_at`, their milestones by the partial index
+`timeline_milestones` on TimelineEntry (index-only), firings by `firing_by_time`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+from incidents.models import Incident
+from metrics.rules import (
+    BOT_GRACE,
+    ENOUGH,
+    NOTHING,
+    Figures,
+    Lateness,
+    Mark,
+    Measure,
+    Population,
+    Spread,
+    Unanswered,
+    figures,
+)
+
+# The same literals stand in the index's condition.
+MILESTONES = ("acknowledged", "also_acknowledged", "contained", "resolved", "reopened")
+
+# One row for each incident of the span. Says in SQL what rules.figures says in Python; a test compares the two.
+# A sender or Muster has no account, so a missing actor is a machine.
+_FIGURES = """
+WITH chosen AS MATERIALIZED (
+    SELECT id, service_id, severity, triggered_at
+    FROM incidents_incident
+    WHERE triggered_at >= %(since)s AND triggered_at < %(until)s AND is_drill = %(is_drill)s
+      AND (%(severity)s::int IS NULL OR severity = %(severity)s)
+      AND (%(service)s::bigint IS NULL OR service_id = %(service)s)
+), ended AS (
+    SELECT DISTINCT ON (c.id) c.id, e.at, e.seq, COALESCE(u.is_bot, true) AS by_machine
+    FROM chosen c
+    JOIN incidents_timelineentry e ON e.incident_id = c.id
+    LEFT JOIN accounts_user u ON u.id = e.actor_id
+    WHERE e.kind = 'resolved'
+    ORDER BY c.id, e.seq
+), marks AS (
+    SELECT c.id,
+        min(e.at) FILTER (
+            WHERE e.kind IN ('acknowledged', 'also_acknowledged')
+              AND (f.seq IS NULL OR e.seq < f.seq)
+              AND (NOT COALESCE(u.is_bot, true) OR e.at > c.triggered_at + %(bot_grace)s)
+        ) AS acknowledged_at,
+        min(e.at) FILTER (WHERE e.kind = 'contained') AS contained_at,
+        max(e.at) FILTER (WHERE e.kind = 'resolved') AS resolved_at,
+        COALESCE(max(e.seq) FILTER (WHERE e.kind = 'reopened'), 0)
+            > COALESCE(max(e.seq) FILTER (WHERE e.kind = 'resolved'), 0) AS is_reopened
+    FROM chosen c
+    JOIN incidents_timelineentry e ON e.incident_id = c.id
+    LEFT JOIN accounts_user u ON u.id = e.actor_id
+    LEFT JOIN ended f ON f.id = c.id
+    WHERE e.kind IN ('acknowledged', 'also_acknowledged', 'contained', 'resolved', 'reopened')
+    GROUP BY c.id
+), figures AS (
+    SELECT c.id, c.service_id, c.severity, c.triggered_at,
+        EXTRACT(epoch FROM m.acknowledged_at - c.triggered_at)::float8 AS acknowledge,
+        EXTRACT(epoch FROM m.contained_at - c.triggered_at)::float8 AS contain,
+        CASE WHEN NOT m.is_reopened THEN EXTRACT(epoch FROM m.resolved_at - c.triggered_at)::float8 END AS repair,
+        CASE WHEN m.acknowledged_at IS NOT NULL THEN NULL
+             WHEN f.id IS NULL THEN 'open'
+             WHEN f.by_machine THEN 'ended_itself'
+             ELSE 'ended_by_hand' END AS unanswered
+    FROM chosen c
+    LEFT JOIN marks m ON m.id = c.id
+    LEFT JOIN ended f ON f.id = c.id
+)
+"""
+
+_SPREADS = (
+    _FIGURES  # noqa: S608  constants of this file joined; every value goes in as a parameter
+    + """
+SELECT GROUPING(f.severity, f.service_id, f.bucket) AS cut, f.is_current, f.severity, f.service_id, f.bucket,
+    count(*) AS incidents,
+    count(*) FILTER (WHERE f.unanswered = 'ended_itself'),
+    count(*) FILTER (WHERE f.unanswered = 'ended_by_hand'),
+    count(*) FILTER (WHERE f.unanswered = 'open'),
+    count(f.acknowledge), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.acknowledge),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.acknowledge),
+    count(f.contain), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.contain),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.contain),
+    count(f.repair), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.repair),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.repair)
+FROM (
+    SELECT *, width_bucket(triggered_at, %(edges)s::timestamptz[]) AS bucket, triggered_at >= %(current)s AS is_current
+    FROM figures
+) f
+GROUP BY GROUPING SETS ((f.is_current), (f.is_current, f.severity), (f.is_current, f.service_id),
+                        (f.is_current, f.bucket))
+"""
+)
+_WHOLE, _BY_SEVERITY, _BY_SERVICE, _BY_BUCKET = 0b111, 0b011, 0b101, 0b110
+
+_CUTS = [0.5, 0.9]
+# For one to four values these ranks name each of them.
+_FEW = [(index + 1) / ENOUGH for index in range(ENOUGH - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What was measured over some incidents: how many there were, and how each measure is spread."""
+
+    incidents: int
+    spreads: dict[Measure, Spread]
+    unanswered: dict[Unanswered, int]
+
+
+EMPTY = Cut(
+    incidents=0,
+    spreads=dict.fromkeys(Measure, NOTHING),
+    unanswered=dict.fromkeys(Unanswered, 0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    now: Cut
+    before: Cut  # the span of the same length just before
+    by_severity: dict[int, Cut]
+    by_service: dict[int, Cut]
+    buckets: list[Cut]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which incidents: those that began in [since, until), of one population."""
+
+    population: Population
+    since: datetime
+    until: datetime
+    severity: int | None = None
+    service_id: int | None = None
+
+    def parameters(self) -> dict:
+        return {
+            "since": self.since,
+            "until": self.until,
+            "is_drill": self.population == Population.DRILL,
+            "severity": self.severity,
+            "service": self.service_id,
+            "bot_grace": BOT_GRACE,
+        }
+
+
+def _spread(count: int, cuts: list[float | None] | None, few: list[float | None] | None) -> Spread:
+    if not count:
+        return NOTHING
+    median, p90 = cuts
+    points = tuple(sorted(set(few))) if count < ENOUGH else ()
+    return Spread(count=count, median=median, p90=p90, points=points)
+
+
+def overview(*, choice: Choice, edges: list[datetime]) -> Overview:
+    """The whole page in one query. `edges` are the starts of the buckets, first `choice.since`, last `choice.until`."""
+    length = choice.until - choice.since
+    parameters = choice.parameters() | {
+        "since": choice.since - length,
+        "current": choice.since,
+        "edges": edges[:-1],
+        "cuts": _CUTS,
+        "few": _FEW,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SPREADS, parameters)
+        rows = cursor.fetchall()
+    whole = {True: EMPTY, False: EMPTY}
+    by_severity: dict[int, Cut] = {}
+    by_service: dict[int, Cut] = {}
+    by_bucket: dict[int, Cut] = {}
+    for (
+        kind,
+        is_current,
+        severity,
+        service_id,
+        bucket,
+        incidents,
+        itself,
+        by_hand,
+        still_open,
+        *measured,
+    ) in rows:
+        cut = Cut(
+            incidents=incidents,
+            spreads={measure: _spread(*measured[3 * at : 3 * at + 3]) for at, measure in enumerate(Measure)},
+            unanswered={
+                Unanswered.ENDED_ITSELF: itself,
+                Unanswered.ENDED_BY_HAND: by_hand,
+                Unanswered.OPEN: still_open,
+            },
+        )
+        if kind == _WHOLE:
+            whole[is_current] = cut
+        elif not is_current:
+            continue
+        elif kind == _BY_SEVERITY:
+            by_severity[severity] = cut
+        elif kind == _BY_SERVICE:
+            by_service[service_id] = cut
+        else:
+            by_bucket[bucket] = cut
+    return Overview(
+        now=whole[True],
+        before=whole[False],
+        by_severity=dict(sorted(by_severity.items())),
+        by_service=by_service,
+        buckets=[by_bucket.get(index + 1, EMPTY) for index in range(len(edges) - 1)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the CSV file. Seconds; None: not measured."""
+
+    incident_id: int
+    title: str
+    service: str
+    severity: int
+    triggered_at: datetime
+    acknowledge: float | None
+    contain: float | None
+    repair: float | None
+    unanswered: str
+
+
+_ROWS = (
+    _FIGURES
+    + """
+SELECT f.id, i.title, s.name, f.severity, f.triggered_at, f.acknowledge, f.contain, f.repair,
+    COALESCE(f.unanswered, '')
+FROM figures f JOIN incidents_incident i ON i.id = f.id JOIN catalog_service s ON s.id = f.service_id
+ORDER BY f.triggered_at DESC, f.id DESC
+"""
+)
+
+
+def rows(*, choice: Choice) -> Iterator[Row]:
+    """Every incident with its figures, newest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS, choice.parameters())
+        while some := cursor.fetchmany(1000):
+            for row in some:
+                names = ("incident_id", "title", "service", "severity", "triggered_at", "acknowledge", "contain",
+                         "repair", "unanswered")  # fmt: skip
+                yield Row(**dict(zip(names, row, strict=True)))
+
+
+def of_incident(*, incident: Incident) -> Figures:
+    """The measures of one incident, from its timeline."""
+    entries = (
+        incident.timeline.filter(kind__in=MILESTONES)
+        .order_by("seq")
+        .values_list("kind", "at", "actor__is_bot")
+    )
+    return figures(
+        incident.triggered_at,
+        [Mark(kind=kind, at=at, by_machine=is_bot is not False) for kind, at, is_bot in entries],
+    )
+
+
+def lateness(*, since: datetime) -> Lateness:
+    """How late timers fired since then, of all kinds: when the effect was committed, counted from when it was due."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), percentile_cont(%s) WITHIN GROUP (ORDER BY lateness_ms), max(lateness_ms)"
+            " FROM timers_firing WHERE fired_at >= %s",
+            [[0.5, 0.99], since],
+        )
+        count, cuts, worst = cursor.fetchone()
+    p50, p99 = cuts or (None, None)
+    return Lateness(count=count, p50=p50, p99=p99, worst=worst)
+
+
+LATENESS_SPAN = timedelta(hours=24)
