@@ -1,3 +1,5 @@
+"""The Celery application. `manage.py work` and `manage.py up` start its workers (core/processes.py)."""
+
 import os
 
 from celery import Celery

@@ -4,6 +4,7 @@ file."""
 from django.urls import include, path
 
 from config import health
+from config.prometheus import metrics
 from incidents.views import home
 
 APPS: list[tuple[str, str]] = [
@@ -11,6 +12,8 @@ APPS: list[tuple[str, str]] = [
     ("account/", "allauth.urls"),
     ("", "accounts.urls"),
     ("incidents/", "incidents.urls"),
+    ("schedules/", "oncall.urls"),
+    ("services/", "catalog.urls"),
     ("escalation/", "escalation.urls"),
     ("p/", "incidents.answer_urls"),
     ("notifications/", "notifications.urls"),
@@ -24,5 +27,6 @@ handler500 = "config.health.server_error"
 urlpatterns = [
     path("", home, name="home"),
     path("readyz", health.readyz),
+    path("metrics", metrics),
     *(path(prefix, include(module)) for prefix, module in APPS),
 ]
