@@ -1,7 +1,7 @@
 """Tells the web processes that something has changed. A hint, never the truth: who misses it looks anyway.
 
 `publish` is called right after a commit, so a broker that is dead or slow may not cost the caller more than a
-moment, and only now and then: after a failure nothing is sent for a while, the longer the more it has cost.
+moment, and only now and then: after a failure nothing is sent for a while, after each further one twice as long.
 """
 
 import logging
@@ -15,9 +15,8 @@ from redis.retry import Retry
 
 INCIDENTS = "muster:incidents"  # messages "<incident id>:<seq>"
 
-TIMEOUT = 0.05
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_COST = 0.005  # of the time, at most, is spent on waiting for a broker that does not answer
+TIMEOUT = 0.08
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +34,11 @@ class Publisher:
         )
         self._lock = threading.Lock()
         self._quiet_until = 0.0
+        self._pause = 0.0
 
     def publish(self, channel: str, message: str) -> bool:
         """Whether the broker has taken it. Never raises."""
-        begun = time.monotonic()
-        if begun < self._quiet_until:
+        if time.monotonic() < self._quiet_until:
             return False
         try:
             try:
@@ -50,14 +49,15 @@ class Publisher:
                 # Most often a connection from before the broker's restart; a fresh one works or is refused.
                 self._redis.publish(channel, message)
         except (redis.RedisError, OSError) as error:
-            ended = time.monotonic()
-            pause = min(max((ended - begun) / _COST, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             with self._lock:
-                first = ended >= self._quiet_until
-                self._quiet_until = ended + pause
-            if first:
-                log.warning("No hints to pages for %.1f s: the broker does not answer (%s).", pause, error)
+                now = time.monotonic()
+                if now < self._quiet_until:  # another thread failed meanwhile
+                    return False
+                self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+                self._quiet_until = now + self._pause
+            log.warning("No hints to pages for %.1f s: the broker does not answer (%s).", self._pause, error)
             return False
+        self._pause = 0.0
         return True
 
 

@@ -1,11 +1,11 @@
 """One hub for each web process: it learns what changed and tells every open page.
 
-Everything here runs in the event loop; what blocks is in `reads` and runs in two small pools, one for those who come in
-and one for what is sent, so that a crowd at the door never delays an entry.
+Everything here runs in the event loop; what blocks is in `reads` and runs in small pools of threads, one for those
+who come in, one for entries and one for the rest, so that a crowd at the door never delays an entry.
 
-How an entry arrives: the transition publishes "<incident>:<seq>" after its commit; the room of that incident reads what
-follows its own seq, renders it once and hands the same bytes to all viewers. The message is a hint. When none comes, the
-hub sees it by itself within `LOOK_EVERY`, or sooner while the broker is away.
+How an entry arrives: the transition publishes "<incident>:<seq>" after its commit; the room of that incident reads
+what follows its own seq, renders it once and hands the same bytes to all viewers. The message is a hint. When none
+comes, the hub sees it by itself within `LOOK_EVERY`, or sooner while the broker is away.
 """
 
 import asyncio
@@ -27,13 +27,15 @@ from core.live import INCIDENTS
 from incidents.live import reads, sse
 from incidents.live.reads import Sent, in_thread
 
-LOOK_EVERY = 2.0  # s between looks at the database, and between beats
-LOOK_EVERY_ALONE = 0.7  # while the broker is away, so that an entry still arrives within a second
+LOOK_EVERY = 1.0  # s between looks at the database, so that an entry without a hint arrives soon as well
+LOOK_EVERY_ALONE = 0.5  # while the broker is away
+BEAT_EVERY = 2.0
 COMMENT_EVERY = (
     10.0  # while the database is away and nothing else is sent, so that no proxy closes the streams
 )
 CHECK_EVERY = 60.0  # s between looks whether a viewer may still look
 BATCH_PAUSE = 0.1  # after a batch, so that a burst becomes few batches
+SLOTS_PAUSE = 0.2
 LISTS_PAUSE = 0.2
 BATCH = 200  # entries
 CATCH_UP = 500  # entries; who misses more reads the page again
@@ -119,7 +121,9 @@ class Room:
         self._wanted = seq
         self._wake = asyncio.Event()
         self._wake.set()  # what was committed while this room was being opened
-        self.task = asyncio.create_task(self._pump())
+        self._repaint = asyncio.Event()
+        self._repaint.set()
+        self._tasks = [asyncio.create_task(self._bring_entries()), asyncio.create_task(self._bring_slots())]
 
     def notice(self, seq: int) -> None:
         if seq > self._wanted:
@@ -134,40 +138,53 @@ class Room:
             return [sent for sent in self.recent if sent.seq > after]
         return None
 
-    async def _pump(self) -> None:
+    async def _bring_entries(self) -> None:
         wait = 0.0
         while True:
             await self._wake.wait()
-            if wait:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(wait)
             self._wake.clear()
             try:
-                batch, slots = await in_thread(
-                    self.hub.senders, reads.news, self.incident_id, self.seq, BATCH
-                )
+                batch = await in_thread(self.hub.senders, reads.entries, self.incident_id, self.seq, BATCH)
             except Exception as error:  # the database is away, or an entry cannot be rendered
-                self.hub.complain("Incident %s cannot be read: %s", self.incident_id, error)
+                self.hub.complain("The entries of INC-%s cannot be read: %s", self.incident_id, error)
                 wait = min(max(wait * 2, 0.5), 5.0)
                 self._wake.set()
                 continue
             wait = BATCH_PAUSE if batch else 0.0
-            self._send(batch, slots)
+            if batch:
+                self.seq = batch[-1].seq
+                self.recent.extend(batch)
+                joined = b"".join(sent.data for sent in batch)
+                for viewer in list(self.viewers):
+                    viewer.offer_entries(batch, joined)
+                self._repaint.set()
+            elif self._wanted > self.seq:
+                self._wanted = self.seq  # a hint of something that is not there
             if len(batch) == BATCH or self._wanted > self.seq:
                 self._wake.set()
 
-    def _send(self, batch: list[Sent], slots: bytes) -> None:
-        if batch:
-            self.seq = batch[-1].seq
-            self.recent.extend(batch)
-            joined = b"".join(sent.data for sent in batch)
-            for viewer in list(self.viewers):
-                viewer.offer_entries(batch, joined)
-        elif self._wanted > self.seq:
-            self._wanted = self.seq  # a hint of something that is not there
-        if slots != self.slots:
-            self.slots = slots
-            for viewer in list(self.viewers):
-                viewer.offer(slots)
+    async def _bring_slots(self) -> None:
+        """After the entries, so never older than they are; and not as often, as they are all drawn anew."""
+        wait = SLOTS_PAUSE
+        while True:
+            await self._repaint.wait()
+            self._repaint.clear()
+            try:
+                self.slots = await in_thread(self.hub.painters, reads.slots, self.incident_id)
+            except Exception as error:
+                self.hub.complain("The state of INC-%s cannot be read: %s", self.incident_id, error)
+                wait = min(wait * 2, 5.0)
+                self._repaint.set()
+            else:
+                wait = SLOTS_PAUSE
+                for viewer in list(self.viewers):
+                    viewer.offer(self.slots)
+            await asyncio.sleep(wait)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
 
 class Hub:
@@ -178,7 +195,8 @@ class Hub:
         self.sees = True  # the database
         self.closing = False
         self.doors = ThreadPoolExecutor(2, "live-door")
-        self.senders = ThreadPoolExecutor(2, "live-send")
+        self.senders = ThreadPoolExecutor(1, "live-send")
+        self.painters = ThreadPoolExecutor(1, "live-paint")
         self._changed: set[int] = set()
         self._lists_wake = asyncio.Event()
         self._seen: dict[int, int] = {}
@@ -214,7 +232,7 @@ class Hub:
         if room is not None:
             room.viewers.discard(viewer)
             if not room.viewers:
-                room.task.cancel()
+                room.close()
                 del self.rooms[room.incident_id]
         if not self.rooms and not self.lists:
             self._someone.clear()
@@ -286,7 +304,7 @@ class Hub:
                 self.sees = False
                 self.complain("Live pages see nothing: %s", error)
             now = self.loop.time()
-            if self.sees and now - beat_at >= LOOK_EVERY - 0.1:
+            if self.sees and now - beat_at >= BEAT_EVERY - 0.2:
                 beat_at = now
                 for viewers in (self.lists, *(room.viewers for room in self.rooms.values())):
                     beat = self.beat(viewers)
@@ -302,12 +320,8 @@ class Hub:
             await asyncio.sleep(LOOK_EVERY if self.hears else LOOK_EVERY_ALONE)
 
     async def _look(self) -> None:
-        if self.rooms:
-            for incident_id, seq in (
-                await in_thread(self.senders, reads.last_seqs, list(self.rooms))
-            ).items():
-                self.notice(incident_id, seq)
-        self._mark, changed = await in_thread(self.senders, reads.changed_since, self._mark)
+        look = in_thread(self.painters, reads.changed, list(self.rooms), self._mark)
+        self._mark, changed = await look
         for incident_id, seq in changed.items():
             self.notice(incident_id, seq)
         if len(self._seen) > 10_000:
@@ -335,7 +349,7 @@ class Hub:
                     viewer.offer(data)
             users = {viewer.user_id for viewer in self.viewers}
             if users:
-                calls = await in_thread(self.senders, reads.waiting_calls, users, changed)
+                calls = await in_thread(self.painters, reads.waiting_calls, users, changed)
                 self.call(self.viewers, calls)
 
     @staticmethod
@@ -366,7 +380,9 @@ class Hub:
         self.closing = True
         for viewer in self.viewers:
             viewer.end("restart")
-        for task in (*self._tasks, *(room.task for room in self.rooms.values())):
+        for room in self.rooms.values():
+            room.close()
+        for task in self._tasks:
             task.cancel()
 
 

@@ -27,7 +27,7 @@ from incidents.models import Incident, Page, PageStatus, TimelineEntry
 T = TypeVar("T")
 
 _KEPT_ENTRIES = 4000  # rendered, in each process
-_LATE_COMMITS = 500  # ids that may be committed after higher ones, see `changed_since`
+_LATE_COMMITS = 500  # ids that may be committed after higher ones, see `changed`
 
 
 async def in_thread(pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
@@ -119,28 +119,21 @@ def slots(incident_id: int) -> bytes:
     return sse.event("slots", html)
 
 
-def news(incident_id: int, after: int, limit: int) -> tuple[list[Sent], bytes]:
-    """New entries and, read after them and so never older, the slots."""
-    return entries(incident_id, after, limit), slots(incident_id)
-
-
 # --- what has changed -----------------------------------------------------------------------------
 
 
-def last_seqs(incident_ids: Collection[int]) -> dict[int, int]:
-    return dict(Incident.objects.filter(pk__in=incident_ids).values_list("pk", "last_seq"))
+def changed(watched: Collection[int], mark: int | None) -> tuple[int, dict[int, int]]:
+    """(new mark, last seq by incident) of the watched incidents and of all that have entries after `mark`.
 
-
-def changed_since(mark: int | None) -> tuple[int, dict[int, int]]:
-    """(new mark, seq by incident) of all incidents with entries after `mark`, and some from before it.
-
-    Ids are given out before they are committed, so a bit is read again each time; the caller knows what it has seen.
+    Ids are given out before they are committed, so some entries from before the mark are read again; the caller
+    knows what it has seen.
     """
+    found = dict(Incident.objects.filter(pk__in=watched).values_list("pk", "last_seq")) if watched else {}
     newest = TimelineEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    if mark is None:
-        return newest, {}
-    rows = TimelineEntry.objects.filter(pk__gt=mark - _LATE_COMMITS).order_by().values_list("incident_id")
-    return newest, dict(rows.annotate(Max("seq")))
+    if mark is not None and newest != mark:
+        rows = TimelineEntry.objects.filter(pk__gt=mark - _LATE_COMMITS).order_by().values_list("incident_id")
+        found = dict(rows.annotate(Max("seq"))) | found
+    return newest, found
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from urllib.parse import quote
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 import core.live
 from accounts.models import User
 from core import servers
-from incidents import transitions
-from incidents.models import Incident
+from incidents import timeline, transitions
+from incidents.models import Incident, Kind
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
 
@@ -266,6 +266,19 @@ def say(incident: Incident, writer: User) -> Callable[[str], int]:
         return transitions.add_note(
             incident_id=incident.pk, text=text, by=writer, now=timezone.now()
         ).last_seq
+
+    return write
+
+
+@pytest.fixture
+def say_many(incident: Incident, writer: User) -> Callable[[list[str]], list[int]]:
+    """Write many notes in one transaction, of any length; their seqs."""
+
+    def write(texts: list[str]) -> list[int]:
+        with transaction.atomic():
+            locked = transitions.lock_incident(incident.pk)
+            now = timezone.now()
+            return [timeline.record(locked, Kind.NOTE, at=now, actor=writer, text=text).seq for text in texts]
 
     return write
 
