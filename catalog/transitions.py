@@ -14,6 +14,7 @@ from catalog import queries, rules
 from catalog.models import Criticality, Dependency, Service, Slo
 from core.errors import Invalid, Missing, NotAllowed
 
+RESERVED = {"new"}  # addresses that are pages
 MOST_LINKS = 20
 MOST_TAGS = 20
 MOST_NEEDS = 200
@@ -161,7 +162,9 @@ def _clean_tags(tags: Sequence[str]) -> list[str]:
 
 
 def _free_slug(name: str) -> str:
-    stem = slugify(name)[:70] or "service"
+    stem = slugify(name)[:70]
+    if not stem or stem in RESERVED or stem.isdecimal():  # the API finds by number, too
+        stem = f"service-{stem}".rstrip("-")
     taken = set(Service.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     slug, number = stem, 2
     while slug in taken:

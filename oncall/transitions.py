@@ -19,6 +19,7 @@ from oncall.models import Layer, LayerMember, Override, Schedule, Turn
 MOST_LAYERS = 20
 MOST_PEOPLE = 60
 LONGEST_TURN = 366
+RESERVED = {"new"}  # addresses that are pages
 # Between these every zone's arithmetic is safe, and nobody plans outside.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -60,6 +61,7 @@ def create_schedule(
     name = name.strip()
     _check_schedule(name=name, time_zone=time_zone, layers=layers)
     _check_name_is_free(name)
+    _check_layers_are_current(layers, {})
     schedule = Schedule(
         name=name, slug=_free_slug(name), team=team, description=description.strip(), time_zone=time_zone
     )
@@ -190,7 +192,9 @@ def _same(layer: Layer, wanted: LayerInput) -> bool:
 
 
 def _free_slug(name: str) -> str:
-    stem = slugify(name)[:110] or "schedule"
+    stem = slugify(name)[:110]
+    if not stem or stem in RESERVED or stem.isdecimal():  # the API finds by number, too
+        stem = f"schedule-{stem}".rstrip("-")
     taken = set(Schedule.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     slug, number = stem, 2
     while slug in taken:

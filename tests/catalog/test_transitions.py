@@ -53,6 +53,8 @@ def test_names_that_look_alike_get_two_addresses(manager):
         transitions.create_service(by=manager, data=ServiceData(name="Checkout API")).slug == "checkout-api-2"
     )
     assert transitions.create_service(by=manager, data=ServiceData(name="検索")).slug == "service"
+    assert transitions.create_service(by=manager, data=ServiceData(name="New")).slug == "service-new"
+    assert transitions.create_service(by=manager, data=ServiceData(name="42")).slug == "service-42"
 
 
 def test_renamed_service_keeps_its_address_and_what_was_not_named(manager):

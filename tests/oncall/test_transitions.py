@@ -95,6 +95,8 @@ def test_two_schedules_whose_names_look_alike_get_two_slugs(manager, ines):
     assert create(manager, wanted(ines), name="Checkout!").slug == "checkout"
     assert create(manager, wanted(ines), name="Checkout?").slug == "checkout-2"
     assert create(manager, wanted(ines), name="当番").slug == "schedule"
+    assert create(manager, wanted(ines), name="New").slug == "schedule-new"
+    assert create(manager, wanted(ines), name="42").slug == "schedule-42"
 
 
 REFUSED = [

@@ -1,0 +1,204 @@
+"""How a schedule is drawn and said. The calendar is SVG in per cent: fluid, themed by the style sheet, no script."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from oncall import rules
+from oncall.models import Layer
+from oncall.queries import Calendar, Row, Span
+
+_DAY = timedelta(days=1)
+# Narrower bars show initials, and the narrowest nothing: their title still says it all.
+ROOM_FOR_NAME = 9.0
+ROOM_FOR_INITIALS = 2.6
+_UNITS = {"hours": "hour", "days": "day", "weeks": "week"}
+
+# --- words ------------------------------------------------------------------------------------------
+
+
+def say_time(at: datetime, zone: str) -> str:
+    """Mon 30 Nov 08:00, on the clock of `zone`."""
+    wall = rules.wall_clock(at, zone)
+    return f"{wall:%a} {wall.day} {wall:%b %H:%M}"
+
+
+def say_span(span: Span, zone: str) -> str:
+    return f"{say_time(span.starts_at, zone)} to {say_time(span.ends_at, zone)}"
+
+
+def say_people(people: Iterable[object]) -> str:
+    return ", ".join(str(person) for person in people) or "Nobody"
+
+
+def say_offset(zone: str, other: str, at: datetime) -> str:
+    """How far `other` is from `zone` at this time: "3h 30m ahead"."""
+    difference = rules.wall_clock(at, other) - rules.wall_clock(at, zone)
+    minutes = round(difference.total_seconds() / 60)
+    if not minutes:
+        return "the same"
+    hours, rest = divmod(abs(minutes), 60)
+    amount = " ".join(part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest else "") if part)
+    return f"{amount} {'ahead' if minutes > 0 else 'behind'}"
+
+
+@dataclass(frozen=True)
+class LayerWords:
+    name: str
+    turn: str
+    people: list[object]
+    windows: list[str]
+    span: str
+
+
+def say_layer(layer: Layer, zone: str) -> LayerWords:
+    people = [member.user for member in layer.members.all()]
+    start = rules.wall_clock(layer.starts_at, zone)
+    unit = _UNITS[layer.turn_unit]
+    if len(people) <= layer.people_at_once:
+        turn = "Always the same" if len(people) == 1 else "Always all of them"
+    else:
+        length = f"A {unit}" if layer.turn_length == 1 else f"{layer.turn_length} {layer.turn_unit}"
+        if layer.turn_length == 1 and unit == "hour":
+            length = "An hour"
+        handoff = {
+            "weeks": f"{start:%a} {start:%H:%M}",
+            "days": f"{start:%H:%M}",
+            "hours": f"minute {start:%M}" if layer.turn_length == 1 else f"{start:%H:%M} and on",
+        }[layer.turn_unit]
+        each = "each" if layer.people_at_once == 1 else f"for {layer.people_at_once} at a time"
+        turn = f"{length} {each}, handoff {handoff}"
+    return LayerWords(
+        name=str(layer),
+        turn=turn,
+        people=people,
+        windows=[rules.say_window(window) for window in rules.read_windows(layer.restrictions)],
+        span=f"until {say_time(layer.ends_at, zone)}" if layer.ends_at else "",
+    )
+
+
+# --- the picture ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`left` and `width` in per cent of the calendar."""
+
+    left: str
+    width: str
+    text: str
+    title: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Day:
+    left: str
+    width: str
+    text: str
+    is_weekend: bool
+    is_today: bool
+    note: str = ""  # what the clock does on this day
+
+
+@dataclass(frozen=True)
+class DrawnRow:
+    name: str
+    bars: list[Bar]
+    label: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    zone: str
+    days: list[Day]
+    viewer_zone: str
+    viewer_days: list[Day]  # empty when the viewer's days begin at the same instants
+    rows: list[DrawnRow]
+    final: DrawnRow
+    now: str  # per cent; empty when it is not on the picture
+
+
+def draw(calendar: Calendar, *, zone: str, viewer_zone: str, viewer: object, now: datetime) -> Drawing:
+    """Tones: `me` for the viewer, `gap` for nobody, `a` and `b` in turn for everybody else."""
+    start, end = calendar.starts_at, calendar.ends_at
+
+    def percent(at: datetime) -> float:
+        return (min(max(at, start), end) - start) / (end - start) * 100
+
+    def row(name: str, spans: list[Span], *, gaps: bool) -> DrawnRow:
+        bars: list[Bar] = []
+        tone = "b"
+        for span in spans:
+            if span.is_gap and not gaps:
+                continue
+            left, width = percent(span.starts_at), percent(span.ends_at) - percent(span.starts_at)
+            tone = "a" if tone == "b" else "b"
+            shade = "gap" if span.is_gap else "me" if viewer in span.people else tone
+            bars.append(
+                Bar(
+                    left=f"{left:.3f}%",
+                    width=f"{width:.3f}%",
+                    text=_text(span, width),
+                    title=f"{say_people(span.people)}: {say_span(span, zone)}",
+                    tone=shade,
+                )
+            )
+        listed = "; ".join(bar.title for bar in bars[:20])
+        return DrawnRow(name, bars, f"{name}: {listed or 'nobody'}")
+
+    days = _days(start, end, zone, now, percent)
+    viewer_days = _days(start, end, viewer_zone, now, percent)
+    differs = [day.left for day in viewer_days] != [day.left for day in days]
+    rows = [row(item.name, item.spans, gaps=False) for item in calendar.layers]
+    overrides: Row = calendar.overrides
+    if any(not span.is_gap for span in overrides.spans):
+        rows.append(row(overrides.name, overrides.spans, gaps=False))
+    return Drawing(
+        zone=zone,
+        days=days,
+        viewer_zone=viewer_zone,
+        viewer_days=viewer_days if differs else [],
+        rows=rows,
+        final=row("On call", calendar.final, gaps=True),
+        now=f"{percent(now):.3f}%" if start <= now < end else "",
+    )
+
+
+def _text(span: Span, width: float) -> str:
+    if span.is_gap:
+        return "Nobody" if width >= ROOM_FOR_NAME / 2 else ""
+    if width >= ROOM_FOR_NAME * len(span.people):
+        return say_people(span.people)
+    if width >= ROOM_FOR_INITIALS * len(span.people):
+        return " ".join(person.initials for person in span.people)
+    return ""
+
+
+def _days(start: datetime, end: datetime, zone: str, now: datetime, percent) -> list[Day]:
+    """The dates of the wall clock in `zone`, each as long as it really is."""
+    first = rules.wall_clock(start, zone).date()
+    today = rules.wall_clock(now, zone).date()
+    days = []
+    day = first
+    while (begins := _midnight(day, zone)) < end:
+        ends = _midnight(day + _DAY, zone)
+        left, right = percent(begins), percent(ends)
+        if right > left:
+            hours = (ends - begins) / timedelta(hours=1)
+            days.append(
+                Day(
+                    left=f"{left:.3f}%",
+                    width=f"{right - left:.3f}%",
+                    text=f"{day:%a} {day.day}" + (f" {day:%b}" if day.day == 1 or day == first else ""),
+                    is_weekend=day.weekday() >= 5,
+                    is_today=day == today,
+                    note="" if hours == 24 else f"{hours:g} hours",
+                )
+            )
+        day += _DAY
+    return days
+
+
+def _midnight(day: date, zone: str) -> datetime:
+    return rules.first_instant(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 (wall clock)
