@@ -36,9 +36,7 @@ def hand_over(claimed: Claimed) -> None:
 
 
 def _send(claimed: Claimed) -> tuple[str, str]:
-    delivery = queries.delivery_to_send(claimed.delivery_id)
-    if delivery is None:
-        return AttemptOutcome.DROPPED, ""
+    delivery = claimed.delivery
     try:
         said = channels.channel(delivery.channel).send(
             message_of(delivery),

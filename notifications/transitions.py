@@ -9,7 +9,7 @@ between leaves the lease, and the next attempt carries the same idempotency key.
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,7 @@ _PENDING = (DeliveryStatus.WAITING, DeliveryStatus.SENDING)
 # --- beginning --------------------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def notify(
     *, recipient: User, dedupe_key: str, topic: str, urgency: str, title: str, body: str, link: str,
     context: dict[str, Any], now: datetime,
@@ -56,7 +56,7 @@ def notify(
     )  # fmt: skip
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def notify_by(
     *, method: ContactMethod, dedupe_key: str, topic: str, title: str, body: str, reason: str, link: str = "",
     context: dict[str, Any], now: datetime,
@@ -110,7 +110,7 @@ def _arm(delivery: Delivery, *, due_at: datetime, now: datetime) -> None:
 # --- the end ----------------------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def cancel_topic(
     *, topic: str, now: datetime, status: str = NotificationStatus.CANCELLED, recipient: User | None = None
 ) -> int:
@@ -144,6 +144,7 @@ def _cancel_waiting(delivery_ids: Collection[int], *, now: datetime) -> None:
 class Claimed:
     """This attempt is ours. Whoever holds it may use the network, once."""
 
+    delivery: Delivery = field(compare=False, repr=False)  # with notification, recipient and method, to write it from
     delivery_id: int
     number: int
     at: datetime
@@ -161,10 +162,16 @@ def lock_notification_of(delivery_id: int) -> Notification | None:
 @transaction.atomic
 def claim(*, delivery_id: int, now: datetime) -> Claimed | None:
     """Take the next attempt of a due delivery. None: there is nothing to send now."""
-    notification = lock_notification_of(delivery_id)
-    if notification is None:
+    return claim_locked(delivery_id=delivery_id, now=now) if lock_notification_of(delivery_id) else None
+
+
+def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
+    """Like claim, for callers that hold the notification's lock."""
+    # Read after the lock was granted: one query for both would show the delivery as it was before the wait.
+    delivery = queries.delivery_to_send(delivery_id)
+    if delivery is None:
         return None
-    delivery = Delivery.objects.get(pk=delivery_id)
+    notification = delivery.notification
     decision = rules.claim(
         status=delivery.status, active=notification.status == NotificationStatus.ACTIVE, attempts=delivery.attempts,
         claimed_at=delivery.claimed_at, now=now,
@@ -189,7 +196,7 @@ def claim(*, delivery_id: int, now: datetime) -> Claimed | None:
     delivery.save(update_fields=["attempts", "status", "claimed_at", "retry_at", "last_error"])
     Attempt.objects.create(delivery=delivery, number=delivery.attempts, started_at=now)
     _arm(delivery, due_at=now + rules.LEASE, now=now)
-    return Claimed(delivery_id=delivery_id, number=delivery.attempts, at=now)
+    return Claimed(delivery=delivery, delivery_id=delivery_id, number=delivery.attempts, at=now)
 
 
 @transaction.atomic
