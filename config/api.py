@@ -12,10 +12,14 @@ from catalog.api import ServiceViewSet
 from core.api import not_found
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
+from metrics.api import Metrics
+from integrations.api import IngestEventViewSet, IntegrationViewSet
 from oncall.api import ScheduleViewSet
 
 router = SimpleRouter()
 router.register("incidents", IncidentViewSet, basename="incident")
+router.register("ingest-events", IngestEventViewSet, basename="ingest-event")
+router.register("integrations", IntegrationViewSet, basename="integration")
 router.register("policies", PolicyViewSet, basename="policy")
 router.register("schedules", ScheduleViewSet, basename="schedule")
 router.register("services", ServiceViewSet, basename="service")
@@ -33,6 +37,7 @@ endpoints = [
     path("me/", Me.as_view(), name="me"),
     path("incidents/<str:ref>/escalation/", Escalation.as_view(), name="incident-escalation"),
     path("incidents/<str:ref>/escalate/", Escalate.as_view(), name="incident-escalate"),
+    path("metrics/", Metrics.as_view(), name="metrics"),
     *router.urls,
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]

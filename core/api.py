@@ -432,6 +432,9 @@ def declare_errors(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A drf-spectacular hook: each operation declares each error status that can come back, with its body."""
     result.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for name, schema in result["components"]["schemas"].items():
+        if name.removesuffix("Request").endswith("In"):  # a StrictSerializer by the naming of this project
+            schema["additionalProperties"] = False
     for operations in result["paths"].values():
         for method, operation in operations.items():
             if not isinstance(operation, dict):

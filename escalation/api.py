@@ -17,7 +17,7 @@ from core.errors import Missing
 from escalation import queries, transitions
 from escalation.models import Policy, TargetKind, TierTarget
 from escalation.rules import MAX_REPEATS, MAX_TARGETS, MAX_TIERS, PolicyData, TargetData, TierData
-from incidents.api import IncidentOut, ServiceRef, incident_id
+from incidents.api import REF, IncidentOut, ServiceRef, incident_id
 from incidents.models import Incident, PageStatus
 from incidents.queries import incident as incident_with_people
 from oncall.models import Schedule
@@ -237,7 +237,7 @@ class LadderOut(serializers.Serializer):
 
 
 class Escalation(APIView):
-    @extend_schema(responses=LadderOut, operation_id="incidents_escalation_retrieve")
+    @extend_schema(responses=LadderOut, operation_id="incidents_escalation_retrieve", parameters=[REF])
     def get(self, request: Request, ref: str) -> Response:
         """Every tier of this incident's policy: what happened there, or when it will."""
         pk = incident_id(ref)
@@ -256,7 +256,7 @@ class Escalate(APIView):
         responses=IncidentOut,
         operation_id="incidents_escalate_create",
         summary="Page the next tier now, or the tier with this number",
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=[REF, IDEMPOTENCY_KEY],
     )
     @idempotent
     def post(self, request: Request, ref: str) -> Response:

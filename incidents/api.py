@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -330,8 +330,17 @@ def _move(body: type[StrictSerializer], summary: str) -> Any:
     return decorate
 
 
+REF = OpenApiParameter(
+    "ref",
+    {"type": "string", "pattern": "^(INC-)?[0-9]{1,18}$"},
+    OpenApiParameter.PATH,
+    description="INC-42 or 42.",
+)
+
+
+@extend_schema(parameters=[REF])
 class IncidentViewSet(viewsets.GenericViewSet):
-    """`{ref}` is INC-42 or 42."""
+    """Incidents and the moves that they take."""
 
     queryset = Incident.objects.none()
     serializer_class = IncidentOut
