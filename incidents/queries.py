@@ -141,9 +141,11 @@ def pages_of(incident: Incident) -> QuerySet[Page]:
 
 
 def waiting_pages(user: User) -> QuerySet[Page]:
-    """What waits for this person's answer: also what was missed, while nobody has answered."""
+    """What waits for this person's answer, once for each incident: also what was missed, while nobody has answered."""
+    later = Page.objects.filter(incident=OuterRef("incident"), recipient=user, pk__gt=OuterRef("pk"))
     return (
         Page.objects.filter(recipient=user, status__in=[PageStatus.PAGING, PageStatus.MISSED])
+        .exclude(Exists(later))
         .filter(Q(incident__status=Status.TRIGGERED) | Q(status=PageStatus.PAGING))
         .exclude(incident__status=Status.RESOLVED)
         .select_related("incident__service")

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import Invalid, Missing, Refused
-from incidents import transitions
+from incidents import queries, transitions
 from incidents.models import Incident, Kind, PageStatus, Phase, Status
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
@@ -175,3 +175,12 @@ def test_taking_command_twice_writes_one_entry(incident, ada):
 def test_an_unknown_incident_is_missing_not_an_error(ada):
     with pytest.raises(Missing, match="INC-99999999"):
         transitions.acknowledge(incident_id=99_999_999, by=ada, now=NOW)
+
+
+def test_a_person_paged_again_and_again_for_one_incident_sees_it_waiting_once(incident, ada, bob):
+    for minutes in (1, 2):
+        at = NOW + minutes * MINUTE
+        transitions.page_person(incident_id=incident.pk, user=ada, by=bob, reason="again", now=at)
+    assert [page.incident_id for page in queries.waiting_pages(ada)] == [incident.pk]
+    transitions.acknowledge(incident_id=incident.pk, by=bob, now=NOW + 3 * MINUTE)
+    assert not queries.waiting_pages(ada).exists()
