@@ -18,7 +18,7 @@ from incidents.rules import severity_for, urgency_for
 SPAN = timedelta(days=182)
 
 # How the wish for a severity weighs: most of what breaks is small.
-_WEIGHTS = {1: 5, 2: 20, 3: 44, 4: 40}
+_WEIGHTS = {1: 7, 2: 22, 3: 44, 4: 34}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +122,16 @@ class PastIncident:
 
 
 def starts(dice: random.Random, *, count: int, now: datetime, span: timedelta = SPAN) -> list[datetime]:
-    """When things broke, oldest first: on working days around noon more often than on a Sunday night."""
+    """When things broke, oldest first: on working days around noon more often than on a Sunday night.
+
+    About every six days as much as before, and at random within them.
+    """
     found: list[datetime] = []
+    stretches = max(round(count / 6), 1)
+    last = now - timedelta(hours=5)
     while len(found) < count:
-        at = now - timedelta(hours=5) - span * dice.random()
+        stretch = len(found) * stretches // count
+        at = last - span * ((stretch + dice.random()) / stretches)
         likely = 0.35 + 0.65 * math.exp(-(((at.hour + at.minute / 60 - 12.5) / 4.5) ** 2))
         if at.weekday() >= 5:
             likely *= 0.55
@@ -139,24 +145,30 @@ def around(dice: random.Random, median: float, sigma: float = 0.65) -> timedelta
     return timedelta(seconds=round(median * math.exp(dice.gauss(0, sigma)), 3))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pot:
+    """Scenarios, each with its weight."""
+
+    scenarios: Sequence[Scenario]
+    weights: Sequence[float]
+
+
+def pot(scenarios: Sequence[Scenario], *, world: World) -> Pot:
+    """Weigh them so that severities come as often as they are meant to, however many scenarios each has."""
+    severities = [severity_for(each.severity, world.services[each.service][1]) for each in scenarios]
+    return Pot(
+        scenarios=scenarios,
+        weights=[_WEIGHTS[severity] / severities.count(severity) for severity in severities],
+    )
+
+
 def make(
-    dice: random.Random, *, scenarios: Sequence[Scenario], world: World, at: datetime, now: datetime,
-    span: timedelta = SPAN, is_drill: bool = False,
+    dice: random.Random, *, out_of: Pot, world: World, at: datetime, now: datetime, span: timedelta = SPAN,
+    is_drill: bool = False,
 ) -> PastIncident:  # fmt: skip
     """One incident from its first alert to its end, all of it before `now`."""
-    scenario = _choose(dice, scenarios, world)
+    scenario = dice.choices(out_of.scenarios, out_of.weights)[0]
     return _Course(dice, scenario=scenario, world=world, at=at, now=now, span=span, is_drill=is_drill).play()
-
-
-def _choose(dice: random.Random, scenarios: Sequence[Scenario], world: World) -> Scenario:
-    def severity(scenario: Scenario) -> int:
-        return severity_for(scenario.severity, world.services[scenario.service][1])
-
-    counts: dict[int, int] = {}
-    for scenario in scenarios:
-        counts[severity(scenario)] = counts.get(severity(scenario), 0) + 1
-    weights = [_WEIGHTS[severity(scenario)] / counts[severity(scenario)] for scenario in scenarios]
-    return dice.choices(scenarios, weights)[0]
 
 
 class _Course:
@@ -203,9 +215,9 @@ class _Course:
         self._note(self.scenario.cause)
         if dice.random() < 0.45:
             self._note(dice.choice(NOTES))
-        marks_contained = dice.random() < {1: 1.0, 2: 0.97, 3: 0.86, 4: 0.6}[incident.severity]
+        marks_contained = dice.random() < {1: 1.0, 2: 0.97, 3: 0.88, 4: 0.72}[incident.severity]
         if marks_contained:
-            median = {1: 17, 2: 21, 3: 26, 4: 38}[incident.severity] * 60 * (0.86 + 0.34 * self.progress)
+            median = {1: 17, 2: 21, 3: 26, 4: 38}[incident.severity] * 60 * (0.7 + 0.65 * self.progress)
             until = incident.triggered_at + around(dice, median, 0.6)
             self._contain(max(until, self.at + timedelta(seconds=40)))
         self._note(self.scenario.remedy)
@@ -316,7 +328,7 @@ class _Course:
         tiers = self.world.tiers[incident.service]
         bot_first = not incident.is_drill and incident.severity >= 3 and dice.random() < 0.03
         medians = {1: 50, 2: 66, 3: 130, 4: 260} if incident.urgency == "high" else {3: 200, 4: 330}
-        faster = 1.35 - 0.6 * self.progress
+        faster = 1.5 - 0.9 * self.progress
         night = 1.7 if self.by_night else 1.0
         last = len(tiers) - 1
         why = ""

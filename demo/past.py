@@ -16,7 +16,7 @@ from oncall import rules as oncall_rules
 from oncall.queries import load
 
 SEED = 20_251
-INCIDENTS = 176
+INCIDENTS = 198
 DRILLS = 9
 LAST = 2085  # the number of the youngest past incident, when nothing was there before
 
@@ -76,12 +76,13 @@ def world(organization: Organization, *, now: datetime) -> history.World:
 def make(*, around: history.World, now: datetime) -> list[history.PastIncident]:
     """The same seed and the same `now` give the same history."""
     dice = random.Random(SEED)  # noqa: S311  it makes a story up, it guards nothing
+    pot = history.pot(SCENARIOS, world=around)
     made = [
-        history.make(dice, scenarios=SCENARIOS, world=around, at=at, now=now)
+        history.make(dice, out_of=pot, world=around, at=at, now=now)
         for at in history.starts(dice, count=INCIDENTS, now=now)
     ]
     made += [
-        history.make(dice, scenarios=SCENARIOS, world=around, at=at.replace(hour=10), now=now, is_drill=True)
+        history.make(dice, out_of=pot, world=around, at=at.replace(hour=10), now=now, is_drill=True)
         for at in history.starts(dice, count=DRILLS, now=now.replace(hour=0))
     ]
     return sorted(made, key=lambda past: past.triggered_at)

@@ -7,7 +7,7 @@ from core.words import duration
 from metrics.rules import Spread
 
 # The plot's area inside the picture, in per cent of its size: room for labels at the left, the end and below.
-LEFT, RIGHT, TOP, BOTTOM = 10.5, 86.0, 12.0, 88.0
+LEFT, RIGHT, TOP, BOTTOM = 12.5, 86.0, 12.0, 88.0
 LABEL_GAP = 9.0  # per cent of the height that two labels at the line's end need between them
 
 _STEPS = (
@@ -16,6 +16,8 @@ _STEPS = (
     + [3600 * each for each in (1, 2, 4, 6, 12)]
     + [86_400 * each for each in (1, 2, 4, 7, 14, 28, 56, 112)]
 )
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +88,11 @@ def _per_cent(value: float) -> str:
     return f"{value:.2f}%"
 
 
-def axis_word(seconds: int) -> str:
-    """As on an axis: 0, 30 s, 2 min, 4 h, 90 min."""
-    if seconds == 0:
-        return "0"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return duration(seconds)
+def axis_words(ticks: Sequence[int]) -> list[str]:
+    """All in the largest unit that fits each of them: 0, 30 min, 60 min, 90 min."""
+    step = ticks[1] - ticks[0]
+    size, unit = next((size, unit) for size, unit in _UNITS if step % size == 0)
+    return [f"{tick // size} {unit}" if tick else "0" for tick in ticks]
 
 
 def _runs(flags: Sequence[bool]) -> list[range]:
@@ -177,14 +176,17 @@ def trend(buckets: Sequence[Bucket], *, end_label: str) -> Trend:
             EndLabel(y=_per_cent(upper), text="p90", is_main=False),
             EndLabel(y=_per_cent(lower), text="median", is_main=True),
         ]
-    third = max(len(buckets) // 3, 1)
+    third = -(-len(buckets) // 3)
     ticks_x = [
         (_per_cent(LEFT + slot * index), "start" if index == 0 else "middle", buckets[index].label)
         for index in range(0, len(buckets) - 1, third)
-    ][:3]
+    ]
     ticks_x.append((_per_cent(RIGHT), "end", end_label))
     return Trend(
-        ticks_y=[Tick(at=_per_cent(place(tick)), label=axis_word(tick)) for tick in ticks],
+        ticks_y=[
+            Tick(at=_per_cent(place(tick)), label=word)
+            for tick, word in zip(ticks, axis_words(ticks), strict=True)
+        ],
         ticks_x=ticks_x,
         medians=medians,
         p90s=p90s,

@@ -1,7 +1,8 @@
 """Figures from the timeline, computed by PostgreSQL, so that a page over years of incidents moves few rows.
 
-Which index serves: incidents by `incident_by_triggered_at`, their milestones by the partial index
-`timeline_milestones` on TimelineEntry (index-only), firings by `firing_by_time`.
+Which index serves: incidents by `incident_by_triggered_at`, their milestones by `timeline_milestones` (a partial index of
+this app's migration, read alone), firings by `firing_by_time`. What a page costs follows the number of incidents in its
+window, not the length of the history.
 """
 
 from collections.abc import Iterator
@@ -37,42 +38,38 @@ WITH chosen AS MATERIALIZED (
     WHERE triggered_at >= %(since)s AND triggered_at < %(until)s AND is_drill = %(is_drill)s
       AND (%(severity)s::int IS NULL OR severity = %(severity)s)
       AND (%(service)s::bigint IS NULL OR service_id = %(service)s)
-), ended AS (
-    SELECT DISTINCT ON (c.id) c.id, e.at, e.seq, COALESCE(u.is_bot, true) AS by_machine
+), milestones AS (
+    SELECT c.id, c.triggered_at, e.kind, e.at, e.seq, COALESCE(u.is_bot, true) AS by_machine,
+        min(e.seq) FILTER (WHERE e.kind = 'resolved') OVER (PARTITION BY e.incident_id) AS ended_seq
     FROM chosen c
     JOIN incidents_timelineentry e ON e.incident_id = c.id
     LEFT JOIN accounts_user u ON u.id = e.actor_id
-    WHERE e.kind = 'resolved'
-    ORDER BY c.id, e.seq
-), marks AS (
-    SELECT c.id,
-        min(e.at) FILTER (
-            WHERE e.kind IN ('acknowledged', 'also_acknowledged')
-              AND (f.seq IS NULL OR e.seq < f.seq)
-              AND (NOT COALESCE(u.is_bot, true) OR e.at > c.triggered_at + %(bot_grace)s)
-        ) AS acknowledged_at,
-        min(e.at) FILTER (WHERE e.kind = 'contained') AS contained_at,
-        max(e.at) FILTER (WHERE e.kind = 'resolved') AS resolved_at,
-        COALESCE(max(e.seq) FILTER (WHERE e.kind = 'reopened'), 0)
-            > COALESCE(max(e.seq) FILTER (WHERE e.kind = 'resolved'), 0) AS is_reopened
-    FROM chosen c
-    JOIN incidents_timelineentry e ON e.incident_id = c.id
-    LEFT JOIN accounts_user u ON u.id = e.actor_id
-    LEFT JOIN ended f ON f.id = c.id
     WHERE e.kind IN ('acknowledged', 'also_acknowledged', 'contained', 'resolved', 'reopened')
-    GROUP BY c.id
+), marks AS (
+    SELECT id,
+        min(at) FILTER (
+            WHERE kind IN ('acknowledged', 'also_acknowledged')
+              AND (ended_seq IS NULL OR seq < ended_seq)
+              AND (NOT by_machine OR at > triggered_at + %(bot_grace)s)
+        ) AS acknowledged_at,
+        min(at) FILTER (WHERE kind = 'contained') AS contained_at,
+        max(at) FILTER (WHERE kind = 'resolved') AS resolved_at,
+        COALESCE(max(seq) FILTER (WHERE kind = 'reopened') > max(seq) FILTER (WHERE kind = 'resolved'), false)
+            AS is_reopened,
+        bool_or(by_machine) FILTER (WHERE seq = ended_seq) AS ended_by_machine
+    FROM milestones
+    GROUP BY id
 ), figures AS (
     SELECT c.id, c.service_id, c.severity, c.triggered_at,
         EXTRACT(epoch FROM m.acknowledged_at - c.triggered_at)::float8 AS acknowledge,
         EXTRACT(epoch FROM m.contained_at - c.triggered_at)::float8 AS contain,
         CASE WHEN NOT m.is_reopened THEN EXTRACT(epoch FROM m.resolved_at - c.triggered_at)::float8 END AS repair,
         CASE WHEN m.acknowledged_at IS NOT NULL THEN NULL
-             WHEN f.id IS NULL THEN 'open'
-             WHEN f.by_machine THEN 'ended_itself'
+             WHEN m.ended_by_machine IS NULL THEN 'open'
+             WHEN m.ended_by_machine THEN 'ended_itself'
              ELSE 'ended_by_hand' END AS unanswered
     FROM chosen c
     LEFT JOIN marks m ON m.id = c.id
-    LEFT JOIN ended f ON f.id = c.id
 )
 """
 

@@ -36,6 +36,8 @@ WORLD = history.World(
     commander=lambda at: "cy",
 )
 
+POT = history.pot(SCENARIOS, world=WORLD)
+
 _STATUS = {
     "acknowledged": "acknowledged", "contained": "contained", "resolved": "resolved", "reopened": "triggered",
 }  # fmt: skip
@@ -43,7 +45,7 @@ _STATUS = {
 
 def make(seed: int, hours_ago: float, *, is_drill: bool = False) -> history.PastIncident:
     return history.make(
-        random.Random(seed), scenarios=SCENARIOS, world=WORLD, at=NOW - timedelta(hours=hours_ago), now=NOW,
+        random.Random(seed), out_of=POT, world=WORLD, at=NOW - timedelta(hours=hours_ago), now=NOW,
         is_drill=is_drill,
     )  # fmt: skip
 

@@ -1,12 +1,12 @@
 """The geometry of the charts."""
 
-import itertools
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import charts
-from metrics.charts import Bucket, axis, axis_word, readout, trend
+from metrics.charts import Bucket, axis, axis_words, readout, trend
 from metrics.rules import NOTHING, Spread
 
 
@@ -37,18 +37,21 @@ def test_an_axis_starts_at_zero_reaches_the_highest_value_and_has_few_steps(high
     assert ticks[0] == 0
     assert ticks[-1] >= highest
     assert 2 <= len(ticks) <= 6
-    assert len({after - before for before, after in itertools.pairwise(ticks)}) == 1
+    assert len({after - before for before, after in pairwise(ticks)}) == 1
 
 
-def test_axis_words():
-    assert [axis_word(value) for value in (0, 30, 120, 90 * 60, 7200, 172_800)] == [
-        "0",
-        "30 s",
-        "2 min",
-        "90 min",
-        "2 h",
-        "2 d",
-    ]
+def test_an_axis_speaks_in_one_unit():
+    assert axis_words([0, 30, 60]) == ["0", "30 s", "60 s"]
+    assert axis_words([0, 2700, 5400]) == ["0", "45 min", "90 min"]
+    assert axis_words([0, 7200, 14_400]) == ["0", "2 h", "4 h"]
+    assert axis_words([0, 172_800]) == ["0", "2 d"]
+
+
+def test_at_most_four_dates_stand_below_and_never_two_beside_each_other():
+    for count in (5, 9, 12):
+        places = [float(x.rstrip("%")) for x, _, _ in trend([FULL] * count, end_label="24 Nov").ticks_x]
+        assert len(places) <= 4
+        assert min(after - before for before, after in pairwise(places)) > 14
 
 
 def test_buckets_with_enough_are_joined_by_a_line_each():
