@@ -23,8 +23,14 @@ def say_time(at: datetime, zone: str) -> str:
     return f"{wall:%a} {wall.day} {wall:%b %H:%M}"
 
 
+def say_until(start: datetime, end: datetime, zone: str) -> str:
+    """The end of a span, without the date that its start has said: "18:00"."""
+    first, last = rules.wall_clock(start, zone), rules.wall_clock(end, zone)
+    return f"{last:%H:%M}" if first.date() == last.date() and first < last else say_time(end, zone)
+
+
 def say_span(span: Span, zone: str) -> str:
-    return f"{say_time(span.starts_at, zone)} to {say_time(span.ends_at, zone)}"
+    return f"{say_time(span.starts_at, zone)} to {say_until(span.starts_at, span.ends_at, zone)}"
 
 
 def say_people(people: Iterable[object]) -> str:

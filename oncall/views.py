@@ -106,8 +106,14 @@ def _detail(
         "earlier": first - SHOWN,
         "later": last,
         "shifts": [
-            (span, presenters.say_time(span.starts_at, zone), presenters.say_time(span.ends_at, zone))
-            for span in ahead[:MOST_SHIFTS]
+            (
+                span,
+                presenters.say_time(span.starts_at, zone),
+                presenters.say_until(span.starts_at, span.ends_at, zone)
+                if number
+                else presenters.say_time(span.ends_at, zone),
+            )
+            for number, span in enumerate(ahead[:MOST_SHIFTS])
         ],
         "ahead_ends": now + FURTHER,
         "layers": [presenters.say_layer(layer, zone) for layer in schedule.layers.all()],
@@ -116,7 +122,7 @@ def _detail(
                 override,
                 later[override.pk],
                 presenters.say_time(override.starts_at, zone),
-                presenters.say_time(override.ends_at, zone),
+                presenters.say_until(override.starts_at, override.ends_at, zone),
                 is_manager or request.user.pk in (override.user_id, override.created_by_id),
             )
             for override in overrides
@@ -169,10 +175,11 @@ def override_add(request: HttpRequest, slug: str) -> HttpResponse:
     except MusterError as refusal:
         _show(refusal, form)
         return _detail(request, schedule, form=form, status=refusal.status)
-    span = f"{presenters.say_time(override.starts_at, schedule.time_zone)} to " + presenters.say_time(
-        override.ends_at, schedule.time_zone
+    zone = schedule.time_zone
+    span = f"{presenters.say_time(override.starts_at, zone)} to " + presenters.say_until(
+        override.starts_at, override.ends_at, zone
     )
-    messages.success(request, f"{override.user} is on call from {span}, {schedule.time_zone}")
+    messages.success(request, f"{override.user} is on call from {span}, {zone}")
     return redirect("oncall:schedule_detail", slug=schedule.slug)
 
 

@@ -118,7 +118,7 @@ def test_page_of_a_schedule_shows_both_clocks_the_layers_and_the_picture(respond
     assert "Ravi Menon you Wed 10 Jun 22:00 to Thu 11 Jun 06:00 Thu 01:30 to Thu 09:30 8 h" in seen
     assert "A week each, handoff Mon 09:00" in seen  # 08:00 UTC in January
     assert "Nights Always the same Mon to Fri, 22:00 to 06:00" in seen
-    assert "<title>Ines Okafor: Wed 10 Jun 06:00 to Wed 10 Jun 22:00</title>" in html
+    assert "<title>Ines Okafor: Wed 10 Jun 06:00 to 22:00</title>" in html
     assert " style=" not in html
     assert " onclick" not in html
 
@@ -251,7 +251,7 @@ def test_responder_takes_a_shift_in_the_zone_that_was_chosen(responder, ines, ra
         datetime(2026, 6, 10, 14, 30, tzinfo=UTC),
         datetime(2026, 6, 10, 16, 30, tzinfo=UTC),
     )
-    assert "Ravi Menon is on call from Wed 10 Jun 14:30 to Wed 10 Jun 16:30, UTC" in text_of(response)
+    assert "Ravi Menon is on call from Wed 10 Jun 14:30 to 16:30, UTC" in text_of(response)
 
 
 def test_responder_cannot_name_somebody_else(responder, ines, ravi):
