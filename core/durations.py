@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 
-_PART = re.compile(r"(\d+)\s*(h|min|m|s|hours?|minutes?|seconds?)?\s*")
+_PART = re.compile(r"(\d+)\s*(hours?|minutes?|seconds?|min|h|m|s)?\s*")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 

@@ -142,8 +142,12 @@ def _last_rung(run: Run, *, running: bool, pages: list[Page]) -> Rung:
 
 
 def policies() -> QuerySet[Policy]:
-    return Policy.objects.select_related("team", "catch_all").annotate(
-        tier_count=Count("tiers", distinct=True), service_count=Count("service_policies", distinct=True)
+    return (
+        Policy.objects.select_related("team", "catch_all")
+        .annotate(
+            tier_count=Count("tiers", distinct=True), service_count=Count("service_policies", distinct=True)
+        )
+        .order_by("name")
     )
 
 
