@@ -22,10 +22,10 @@ class NavItem:
 NAV = (
     ("Now", "home", "n", "home"),
     ("Incidents", "incidents:list", "i", "flame"),
-    ("On call", "oncall:list", "o", "phone-call"),
-    ("Services", "catalog:list", "s", "stack-2"),
+    ("On call", "oncall:schedule_list", "o", "phone-call"),
+    ("Services", "catalog:service_list", "s", "stack-2"),
     ("Escalation", "escalation:policy_list", "e", "stairs-up"),
-    ("Metrics", "metrics:index", "m", "chart-line"),
+    ("Metrics", "metrics:overview", "m", "chart-line"),
 )
 
 
@@ -69,7 +69,8 @@ class Frame:
             if url is None:
                 continue
             path = self._request.path
-            current = path == url if name == "home" else path.startswith(url)
+            mine = path == self.links["my_pages"]  # lies under the incidents, but has its own button
+            current = path == url if name == "home" else path.startswith(url) and not mine
             items.append(NavItem(label=label, url=url, key=key, icon=icon, current=current))
         return items
 

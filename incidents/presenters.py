@@ -83,6 +83,7 @@ KINDS_OF_GROUP: dict[str, list[str]] = {
 
 _THEN = re.compile(r"\. ((?:Without an answer|It is paged again)\b.*)$", re.DOTALL)
 _PAGED = re.compile(r"^Paged (?:tier \d+, [^(:]*?|the catch-all)(?= \(|:)")
+_TIER = re.compile(r"Tier \d+")
 _MISSED = re.compile(r"^.*?(?= did not answer)")
 
 
@@ -154,6 +155,13 @@ class Countdown:
     state: str
     text: str
     note: str = ""
+
+    @property
+    def short(self) -> str:
+        """For a strip, which has room for two words: "Tier 2 in"."""
+        if found := _TIER.match(self.label):
+            return f"{found[0]} in"
+        return "Catch-all in" if "catch-all" in self.label else "Pages in"
 
 
 def countdown(

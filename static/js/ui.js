@@ -163,6 +163,13 @@
   // Filters act when they change; the button is for those without script.
   $$("[data-filters]").forEach((form) => {
     form.addEventListener("change", (e) => { if (!e.target.matches("[type=search], [type=text]")) form.requestSubmit(); });
+    // On a phone the filters fold away while none is set: what burns comes first.
+    const toggle = $("[data-filter-toggle]", form);
+    if (!toggle) return;
+    const fold = (folded) => { form.classList.toggle("is-folded", folded); toggle.setAttribute("aria-expanded", String(!folded)); };
+    toggle.hidden = false;
+    fold(!("filtered" in form.dataset));
+    toggle.addEventListener("click", () => fold(!form.classList.contains("is-folded")));
   });
 
   // --- keys -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,144 @@
+"""Every page in both themes and both sizes: nothing for axe, no report of the policy, no sideways scroll."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from incidents import transitions
+from incidents.links import answer_path
+from incidents.models import Incident
+from tests.factories.accounts import make_team, make_user
+from tests.factories.catalog import make_service
+from tests.factories.escalation import make_policy, tier
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def cast(address):
+    ines = make_user("ines", full_name="Ines Okafor", role="manager", time_zone="Europe/Berlin")
+    ravi = make_user("ravi", full_name="Ravi Menon")
+    viola = make_user("viola", full_name="Viola Weber", role="viewer")
+    service = make_service("checkout-api", criticality=1, team=make_team("Payments"), primary_responder=ravi)
+    make_policy(
+        tier(1, ravi, seconds=600),
+        tier(2, ines, seconds=600),
+        service=service,
+        catch_all=ines,
+        name="Checkout",
+    )
+    now = timezone.now()
+    incident = transitions.declare(
+        service=service, title="Checkout API: 5xx after config rollout", severity=1, by=ines, now=now - 4 * MINUTE,
+        impact="38% of checkouts fail in EU and UK",
+    )  # fmt: skip
+    transitions.add_note(
+        incident_id=incident.pk, text="Only `POST /confirm` fails.", by=ravi, now=now - 3 * MINUTE
+    )
+    for severity in (2, 3, 4):
+        other = transitions.declare(
+            service=service, title=f"Another of severity {severity}", severity=severity, by=ines,
+            now=now - 90 * MINUTE, is_drill=severity == 2,
+        )  # fmt: skip
+        if severity > 2:
+            transitions.acknowledge(incident_id=other.pk, by=ravi, now=now - 88 * MINUTE)
+        if severity == 4:
+            transitions.resolve(incident_id=other.pk, by=ravi, now=now - 60 * MINUTE)
+    return {"ines": ines, "ravi": ravi, "viola": viola, "incident": incident}
+
+
+def paths(incident: Incident) -> dict[str, str]:
+    room = f"/incidents/INC-{incident.pk}/"
+    page = incident.pages.order_by("pk").first()
+    return {
+        "home": "/",
+        "list": "/incidents/?status=all",
+        "room": room,
+        "declare": "/incidents/declare/",
+        "question": f"{room}resolve/",
+        "my pages": "/incidents/my-pages/",
+        "answer": answer_path(page.pk),
+        "sign in": "/account/login/",
+        "nothing": "/nothing-is-here/",
+    }
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_on_any_page_and_nothing_scrolls_sideways(cast, look, axe, theme):
+    found = {}
+    for name, path in paths(cast["incident"]).items():
+        page = look(None if name in ("answer", "sign in") else cast["ines"], path, theme=theme)
+        if name == "room":
+            page.wait_for_selector(".ladder .tier")
+            page.wait_for_selector("#live.good")
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            found[name, width] = axe(page)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found[name, width].append("scrolls sideways")
+        page.close()
+    look.reports[:] = [report for report in look.reports if "404" not in report]  # "nothing" is one
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_in_the_dialogs_and_for_a_viewer(cast, look, axe, theme):
+    room = paths(cast["incident"])["room"]
+    page = look(cast["ines"], room, theme=theme)
+    page.keyboard.press("?")
+    page.wait_for_selector("#keys[open]")
+    assert axe(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.fill("#jump-q", "another")
+    page.wait_for_selector("#found .placard")
+    assert axe(page) == []
+    page.keyboard.press("Escape")
+    page.click("text=Page now >> nth=0")
+    page.wait_for_selector("#ask[open]")
+    assert axe(page) == []
+    page = look(cast["viola"], room, theme=theme)
+    page.wait_for_selector(".ladder .tier")
+    assert axe(page) == []
+
+
+def test_the_pages_keep_their_weight(cast, look):
+    """Compressed, as promised in the guide: fonts, style, script, and the answer page as a whole."""
+    weights: dict[str, int] = {}
+
+    def measure(page) -> None:
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        kinds: dict[str, str] = {}
+        session.on("Network.responseReceived", lambda e: kinds.update({e["requestId"]: e["type"]}))
+        session.on(
+            "Network.loadingFinished",
+            lambda e: (
+                weights.update(
+                    {
+                        kinds[e["requestId"]]: weights.get(kinds[e["requestId"]], 0)
+                        + int(e["encodedDataLength"])
+                    }
+                )
+                if e["requestId"] in kinds
+                else None
+            ),
+        )
+        page.reload(wait_until="load")
+        page.wait_for_timeout(500)
+
+    page = look(cast["ines"], paths(cast["incident"])["room"])
+    page.context.clear_cookies(name="nothing")
+    session = page.context.new_cdp_session(page)
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    measure(page)
+    assert weights["Stylesheet"] <= 95_000
+    assert weights["Script"] <= 32_000
+    assert weights["Font"] <= 57_000
+    assert weights["Document"] <= 45_000
+    weights.clear()
+    page = look(None, paths(cast["incident"])["answer"])
+    page.context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+    measure(page)
+    assert sum(weights.values()) <= 25_000
