@@ -170,16 +170,25 @@ def retry_at(*, attempts: int, now: datetime) -> datetime:
 # --- what a message says ----------------------------------------------------------------------------------------
 
 
+def heading(*, title: str, body: str) -> tuple[str, str]:
+    """What stands on top, and the rest: the body's first line where it says the title again with more facts."""
+    first, _, rest = body.partition("\n")
+    if first and set(title.split()) <= set(first.split()):
+        return first.strip(), rest.strip("\n")
+    return title, body
+
+
 def plain_text(*, title: str, body: str, link: str, why: str) -> str:
-    """Title, body, link, and why the person gets it. The body usually repeats the title with more facts."""
-    first = "" if body.startswith(title) else title
-    return "\n\n".join(part for part in (first, body, link, why) if part) + "\n"
+    """Title, facts, link, and why the person gets it."""
+    top, rest = heading(title=title, body=body)
+    return "\n\n".join(part for part in (top, rest, link, why) if part) + "\n"
 
 
 def short_text(*, title: str, body: str, link: str, limit: int = 160) -> str:
     """For channels that count letters: the link is never cut, the rest is."""
     room = limit - len(link) - (2 if link else 0)
-    said = title if not body or body.startswith(title) else f"{title}. {' '.join(body.split())}"
+    facts = " ".join(heading(title=title, body=body)[1].split())
+    said = f"{' '.join(title.split())}. {facts}" if facts else " ".join(title.split())
     if len(said) > room:
         said = said[: max(room - 1, 0)].rstrip(" .,;:") + "…"
     return f"{said}: {link}" if link else said

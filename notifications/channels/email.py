@@ -193,12 +193,10 @@ def compose(message: Message) -> EmailMultiAlternatives:
         to=[message.address],
         headers=headers,
     )
-    lines = [line for line in message.body.splitlines() if line.strip()]
-    if lines and lines[0].startswith(message.title):
-        lines = lines[1:]
+    top, rest = rules.heading(title=message.title, body=message.body)
     html = render_to_string(
         "notifications/email.html",
-        {"message": message, "facts": [_fact(line) for line in lines]},
+        {"message": message, "top": top, "facts": [_fact(line) for line in rest.splitlines() if line.strip()]},
     )
     mail.attach_alternative(html, "text/html")
     return mail

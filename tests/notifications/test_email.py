@@ -37,6 +37,27 @@ def test_the_mail_says_it_in_plain_text_first_and_again_as_html(mailbox):
     assert 'href="https://muster.example/p/x/"' in html.get_content()
 
 
+def test_a_page_says_its_first_line_once(mailbox):
+    EmailChannel().send(
+        make_message(
+            "ravi@example.org", title="DRILL SEV1 5xx after rollout",
+            body="DRILL SEV1 Checkout API: 5xx after rollout (INC-42)\nHow bad: 38% of checkouts fail",
+        ),
+        last_look=yes,
+    )  # fmt: skip
+
+    [mail] = received(mailbox)
+    plain, html = mail.iter_parts()
+    assert mail["Subject"] == "DRILL SEV1 5xx after rollout"
+    assert plain.get_content().splitlines()[:4] == [
+        "DRILL SEV1 Checkout API: 5xx after rollout (INC-42)",
+        "",
+        "How bad: 38% of checkouts fail",
+        "",
+    ]
+    assert html.get_content().count("5xx after rollout") == 2  # its <title> and its heading
+
+
 def test_every_attempt_has_the_same_message_id_and_date(mailbox):
     for _ in range(2):
         EmailChannel().send(make_message("ravi@example.org"), last_look=yes)
