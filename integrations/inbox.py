@@ -123,7 +123,7 @@ def _apply(
                 details=signal["details"],
                 links=signal["links"],
             )
-        return {"verdict": "change", "reason": ""}
+        return {"verdict": "change", "reason": rules.cut(signal["summary"], 200)}
     outcome = apply_signal(
         origin=integration.origin,
         origin_name=integration.name,

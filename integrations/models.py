@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.models import Service
+from core import words
 from incidents.models import Incident
 
 
@@ -129,6 +130,15 @@ class IngestEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.verdict}"
+
+    @property
+    def took(self) -> str:
+        """From its arrival until its verdict; empty when it has none, or was refused at once."""
+        if self.processed_at is None or self.verdict == Verdict.REJECTED:
+            return ""
+        waited = self.processed_at - self.received_at
+        milliseconds = max(round(waited.total_seconds() * 1000), 0)
+        return f"{milliseconds} ms" if milliseconds < 1000 else words.duration(waited)
 
 
 class ChangeEvent(models.Model):
