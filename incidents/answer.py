@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from core.errors import MusterError, Refused
 from incidents import links, presenters, transitions
-from incidents.models import Kind, Page, Status
+from incidents.models import Kind, Page, PageStatus, Status
 
 BROKEN_PER_MINUTE = 30
 """Links that do not work, from one address. A link that works always works, however many do not."""
@@ -84,6 +84,8 @@ def context_of(page: Page, now: datetime) -> dict[str, Any]:
     state, since, holder = "waiting", None, None
     if incident.status == Status.RESOLVED:
         state, since = "resolved", incident.resolved_at
+    elif page.status == PageStatus.PAGING:
+        pass  # called in by hand, whatever the incident is: this one still waits for an answer
     elif incident.status == Status.CONTAINED:
         state, since = "contained", incident.contained_at
     elif incident.status == Status.ACKNOWLEDGED:

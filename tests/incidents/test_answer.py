@@ -18,6 +18,7 @@ from notifications.models import Delivery
 from tests.factories.accounts import make_email, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
+from tests.factories.notifications import make_rule
 
 pytestmark = pytest.mark.django_db
 
@@ -86,7 +87,7 @@ def test_the_page_says_what_it_is_and_what_follows(phone, incident, ravi):
     assert "38% of checkouts fail" in said
     assert "03:41" in said  # 02:41 UTC where Ravi is
     assert "Do what tier 1 does." in said
-    assert "Acknowledge It is yours until you hand it off" in said
+    assert "Acknowledge It is yours, nobody else is paged" in said
     assert "Without an answer" in said
 
 
@@ -146,6 +147,24 @@ def test_a_late_answer_to_a_missed_page_counts(phone, incident, ravi):
     incident.refresh_from_db()
     assert incident.acknowledged_by == ravi
     assert page(incident, ravi).status == PageStatus.ACKNOWLEDGED
+
+
+def test_who_is_called_in_by_hand_answers_too_although_somebody_has_it(phone, incident, ravi, ines):
+    transitions.acknowledge(incident_id=incident.pk, by=ines, now=NOW + timedelta(seconds=10))
+    lea = make_user("lea", full_name="Lea Brandt")
+    make_rule(make_email(lea, verified_at=NOW), after=timedelta(minutes=5))
+    transitions.page_person(
+        incident_id=incident.pk, user=lea, by=ines, reason="the database", now=NOW + timedelta(seconds=20)
+    )
+    assert "Acknowledge" in text_of(phone.get(link(incident, lea)))
+    assert Delivery.objects.filter(notification__recipient=lea, status="waiting").count() == 1
+
+    answered = phone.post(link(incident, lea), follow=True)
+
+    assert "Ines Okafor has it" in text_of(answered)
+    assert page(incident, lea).status == PageStatus.ACKNOWLEDGED
+    assert incident.timeline.get(kind=Kind.ALSO_ACKNOWLEDGED).actor == lea
+    assert not Delivery.objects.filter(status="waiting").exists()
 
 
 def test_after_the_end_the_page_says_so_and_a_press_changes_nothing(phone, incident, ravi, ines):
