@@ -80,6 +80,9 @@ class Frame:
         return {
             "my_pages": reverse_or_none("incidents:my_pages"),
             "profile": reverse_or_none("accounts:profile"),
+            "people": reverse_or_none("accounts:people"),
+            "integrations": reverse_or_none("integrations:list"),
+            "ledger": reverse_or_none("notifications:ledger"),
             "security": reverse_or_none("mfa_index"),
             "password": reverse_or_none("account_change_password"),
             "sign_out": reverse_or_none("account_logout"),

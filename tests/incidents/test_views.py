@@ -135,11 +135,11 @@ def test_the_room_says_what_burns_who_is_paged_and_when(incident, ines):
 def test_the_room_takes_the_same_queries_however_long_its_timeline(incident, ines, django_assert_num_queries):
     client = signed_in(ines)
     client.get(at(incident))
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         client.get(at(incident))
     for number in range(30):
         transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ines, now=NOW + MINUTE)
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         client.get(at(incident))
 
 
@@ -387,11 +387,11 @@ def test_home_takes_the_same_queries_with_one_incident_and_with_ten(
 ):
     client = signed_in(ines)
     client.get("/")
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         client.get("/")
     for number in range(9):
         transitions.declare(service=incident.service, title=f"more {number}", severity=3, by=ines, now=NOW)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         client.get("/")
 
 
@@ -442,11 +442,11 @@ def test_the_list_turns_pages_without_skipping_or_repeating(many, ines, monkeypa
 def test_the_list_takes_the_same_queries_with_three_and_with_thirty(many, ines, django_assert_num_queries):
     client = signed_in(ines)
     client.get("/incidents/?status=all")
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         client.get("/incidents/?status=all")
     for number in range(27):
         transitions.declare(service=many[0].service, title=f"more {number}", severity=3, by=ines, now=NOW)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         client.get("/incidents/?status=all")
 
 
