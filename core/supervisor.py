@@ -123,6 +123,9 @@ class Supervisor:
         now = time.monotonic()
         for child in self.children:
             if child.process is not None and (code := child.process.poll()) is not None:
+                # What it started itself goes with it, so that the new one meets no orphans.
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.process.pid, signal.SIGKILL)
                 child.process = None
                 self._plan(
                     child,
