@@ -1,16 +1,20 @@
 """Reads: who is on call, until when, who is next, and where nobody is."""
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from django.core.exceptions import ValidationError
 from django.db.models import Prefetch, Q, QuerySet
 
-from accounts.models import User
-from core.errors import Missing
+from accounts.models import User, validate_time_zone
+from core.errors import Invalid, Missing
 from oncall import rules
 from oncall.models import Layer, LayerMember, Override, Schedule
-from oncall.rules import LayerData, OverrideData, ScheduleData, Shift
+from oncall.rules import LayerData, OverrideData, ScheduleData, Shift, Window
+
+log = logging.getLogger(__name__)
 
 GAP_DAYS = 30
 # How far ahead the next handoff is looked for. A rotation by quarters is shown; one by years is "later".
@@ -62,7 +66,7 @@ def load(ids: Collection[int], *, start: datetime, end: datetime | None = None) 
     return {
         key: Loaded(
             ScheduleData(
-                zone=schedule.time_zone,
+                zone=_zone_of(schedule),
                 layers=tuple(
                     layer_data(layer, who) for layer, who in layers.values() if layer.schedule_id == key
                 ),
@@ -88,9 +92,28 @@ def layer_data(layer: Layer, people: Iterable[int]) -> LayerData:
         unit=layer.turn_unit,
         length=layer.turn_length,
         at_once=layer.people_at_once,
-        windows=rules.read_windows(layer.restrictions),
+        windows=_windows_of(layer),
         people=tuple(people),
     )
+
+
+def _windows_of(layer: Layer) -> tuple[Window, ...]:
+    """A row that something else than a transition spoilt must not stop paging: the layer then always counts."""
+    try:
+        return rules.read_windows(layer.restrictions)
+    except Invalid as problem:
+        log.error("Layer %s of schedule %s: %s", layer.pk, layer.schedule_id, problem.message)
+        return ()
+
+
+def _zone_of(schedule: Schedule) -> str:
+    """A zone that this machine's data lacks must not stop paging either."""
+    try:
+        validate_time_zone(schedule.time_zone)
+    except ValidationError:
+        log.error("Schedule %s: unknown zone %r, UTC is used", schedule.pk, schedule.time_zone)
+        return "UTC"
+    return schedule.time_zone
 
 
 def override_data(override: Override) -> OverrideData:

@@ -99,6 +99,15 @@ def test_person_who_is_switched_off_is_not_on_call(cast):
     assert queries.on_call([schedule.pk], TUESDAY) == {schedule.pk: [ravi]}
 
 
+def test_spoilt_row_does_not_stop_paging(cast, caplog):
+    schedule = make_schedule(people=[cast[0]], time_zone="Mars/Olympus")
+    schedule.layers.update(restrictions=[{"days": "all"}])
+
+    assert queries.on_call([schedule.pk], TUESDAY) == {schedule.pk: [cast[0]]}
+    assert "unknown zone 'Mars/Olympus', UTC is used" in caplog.text
+    assert "Window 1 needs at least one day" in caplog.text
+
+
 def test_standing_says_until_when_who_is_next_and_whom_an_override_replaces(cast, django_assert_num_queries):
     ines, ravi, dana = cast
     schedule = make_schedule(people=[ines, ravi])
