@@ -150,9 +150,14 @@ class StrictSerializer(serializers.Serializer):
 
 
 def read_query(request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
-    """The query parameters, checked; a 400 names the wrong ones. An empty one counts as not given."""
-    given = {name: value for name, value in request.query_params.items() if value != ""}
-    serializer = serializer_class(data=given)
+    """The query parameters, checked; a 400 names the wrong ones.
+
+    An empty one is wrong too: a script whose variable is empty must not get everything instead of one thing.
+    """
+    serializer = serializer_class()
+    given = request.query_params.dict()
+    paging = {"cursor", "limit"} - set(serializer.fields)  # read by the pagination
+    serializer.initial_data = {name: value for name, value in given.items() if name not in paging}
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
 
@@ -169,8 +174,8 @@ def read_body(
 
 
 def whole_parameter(request: Request, name: str, *, default: int, low: int, high: int) -> int:
-    raw = request.query_params.get(name, "")
-    if raw == "":
+    raw = request.query_params.get(name)
+    if raw is None:
         return default
     if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
         sentence = f"A whole number from {low} to {high}."
@@ -225,8 +230,8 @@ class CursorPagination(BasePagination):
         self.field = ordering.lstrip("-")
         self.request = request
         limit = whole_parameter(request, "limit", default=self.default_limit, low=1, high=self.max_limit)
-        cursor = request.query_params.get("cursor", "")
-        if cursor:
+        cursor = request.query_params.get("cursor")
+        if cursor is not None:
             lookup = "lt" if ordering.startswith("-") else "gt"
             queryset = queryset.filter(**{f"{self.field}__{lookup}": self._position(cursor)})
         rows = list(queryset.order_by(ordering)[: limit + 1])

@@ -225,7 +225,7 @@ class PageOut(serializers.Serializer):
 # --- what is asked --------------------------------------------------------------------------------------------
 
 
-class IncidentQuery(serializers.Serializer):
+class IncidentQuery(StrictSerializer):
     dedup_key = Text(required=False, max_length=512, help_text="Incidents with an alert of this key.")
     status = StatusList(
         required=False, help_text="One or more with commas between; `open` is all but resolved."

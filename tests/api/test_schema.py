@@ -12,6 +12,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from accounts import authentication
@@ -54,7 +55,13 @@ def test_each_operation_declares_every_error_with_its_body(path: str, method: st
 
 
 @pytest.fixture
-def headers(db: None, monkeypatch: Any) -> Iterator[dict[str, str]]:
+def things() -> dict[str, str]:
+    """Path parameters that name what is there."""
+    return {"ref": "a", "slug": "a", "needs": "a", "id": "1", "override_id": "1"}
+
+
+@pytest.fixture
+def headers(db: None, things: dict[str, str], monkeypatch: Any) -> Iterator[dict[str, str]]:
     """One of each thing, so that some of what the fuzzer guesses is there, and the right to everything."""
     monkeypatch.setattr(authentication, "FAILURES_ALLOWED", 100_000)
     admin = make_user("a", role=Role.ADMIN, pk=1)
@@ -62,7 +69,10 @@ def headers(db: None, monkeypatch: Any) -> Iterator[dict[str, str]]:
     service = make_service("a", team=team, pk=1)
     make_schedule("a", people=[admin], pk=1)
     make_policy(tier(1, admin), service=service, name="a")
-    transitions.declare(service=service, title="It is down", severity=1, by=admin, now=timezone.now())
+    incident = transitions.declare(
+        service=service, title="It is down", severity=1, by=admin, now=timezone.now()
+    )
+    things["incident"] = str(incident.pk)
     # What Django does at the end of each request would take the test's own connection away.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
@@ -73,12 +83,21 @@ def headers(db: None, monkeypatch: Any) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS, ids=lambda value: value.removeprefix("/api/v1"))
 def test_a_fuzzer_finds_no_failure_and_nothing_undeclared(
-    headers: dict[str, str], path: str, method: str
+    headers: dict[str, str], things: dict[str, str], path: str, method: str
 ) -> None:
     fuzzed = schemathesis.openapi.from_dict(SCHEMA)
     fuzzed.app = application
+    operation = fuzzed[path][method.upper()]
+    cases = operation.as_strategy()
+    there = {name: value for name, value in things.items() if f"{{{name}}}" in path}
+    if there:
+        if path.startswith("/api/v1/incidents/"):
+            there["ref"] = things["incident"]
+        cases |= operation.as_strategy(path_parameters=there)
+    if len(SCHEMA["paths"][path][method].get("parameters", [])) > len(there) or operation.body:
+        cases |= operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=there)
 
-    @given(case=fuzzed[path][method.upper()].as_strategy())
+    @given(case=cases)
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
