@@ -1,7 +1,7 @@
 """What an alert of a sender does: open an incident, join one, count, acknowledge, resolve, or nothing."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django.db import transaction
@@ -19,6 +19,9 @@ from incidents.transitions import (
 )
 
 SEVERITIES = ("critical", "error", "warning", "info")
+
+LATE_NEWS = timedelta(minutes=10)
+"""So long after a resolve, copies of the firing before it may still arrive from a sender's twins and retries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ def apply_signal(
 def _begin(
     *, origin: str, origin_name: str, service: Service, signal: AlertSignal, now: datetime, count: int
 ) -> Outcome:
-    if signal.episode_at is not None and _already_over(origin, signal):
+    if signal.episode_at is not None and _already_over(origin, signal, now=now):
         return Outcome("dropped", "A late repeat of a firing that its sender has already resolved.")
     # Two senders of one service decide one after the other, or both would open an incident.
     Service.objects.select_for_update(no_key=True).only("pk").get(pk=service.pk)
@@ -136,9 +139,12 @@ def _candidates(service: Service, origin: str, group_key: str) -> list[rules.Can
     return found
 
 
-def _already_over(origin: str, signal: AlertSignal) -> bool:
+def _already_over(origin: str, signal: AlertSignal, *, now: datetime) -> bool:
     last = Alert.objects.filter(origin=origin, dedup_key=signal.dedup_key).order_by("-pk").first()
     if last is None or last.closed_by_hand:
+        return False
+    if last.resolved_at is not None and now - last.resolved_at > LATE_NEWS:
+        # A sender that was cut off from what it watches resolves, then fires again with the beginning it had before.
         return False
     began = last.details.get("episode_at")
     return began is not None and signal.episode_at is not None and signal.episode_at.isoformat() <= began
@@ -200,6 +206,9 @@ def _repeat(
     alert.last_seen_at = now
     alert.severity = signal.severity
     alert.details = {**alert.details, **signal.details}
+    if signal.episode_at is not None:
+        began = signal.episode_at.isoformat()
+        alert.details["episode_at"] = max(began, alert.details.get("episode_at", began))
     alert.links = signal.links or alert.links
     alert.save(update_fields=["count", "last_seen_at", "severity", "details", "links"])
     _count(incident, alerts=0, events=count, now=now)

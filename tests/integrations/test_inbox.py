@@ -135,6 +135,29 @@ def test_a_late_firing_after_the_resolve_does_not_reopen() -> None:
     assert Incident.objects.count() == 2
 
 
+def test_a_firing_long_after_the_resolve_is_believed_whatever_its_beginning() -> None:
+    """Prometheus, cut off from Alertmanager and back again, goes on with the beginning that it had before."""
+    integration = make_integration("alertmanager")
+    began = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
+    for minutes, signal in ((0, trigger(episode_at=began)), (1, resolve()), (12, trigger(episode_at=began))):
+        make_event(integration, signal)
+        drain(integration, NOW + timedelta(minutes=minutes))
+    assert verdicts() == ["opened", "resolved", "opened"]
+
+
+def test_a_beginning_that_moved_while_firing_counts_as_known() -> None:
+    integration = make_integration("alertmanager")
+    began = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
+    moved = began + timedelta(seconds=5)
+    for signal in (trigger(episode_at=began), trigger(episode_at=moved)):
+        make_event(integration, signal)
+        drain(integration)
+    make_event(integration, resolve())
+    make_event(integration, trigger(episode_at=moved))
+    drain(integration)
+    assert verdicts() == ["opened", "repeated", "resolved", "dropped"]
+
+
 def test_an_empty_group_is_dropped() -> None:
     integration = make_integration("alertmanager")
     IngestEvent.objects.create(

@@ -339,6 +339,8 @@ def test_512_kb_are_accepted_and_one_byte_more_is_not(client: Client, integratio
         ("multipart/form-data", {"HTTP_ACCEPT": "application/json;charset=utf-8"}),
         ("text/plain", {"HTTP_AUTHORIZATION": "Token token=anything"}),
         ("", {"HTTP_AUTHORIZATION": "Bearer wrong", "HTTP_COOKIE": "muster_session=rubbish"}),
+        ("application/json", {"HTTP_HOST": "any.name.example:8000"}),
+        ("application/json", {"HTTP_HOST": "not a host"}),
     ],
 )
 def test_headers_decide_nothing(
