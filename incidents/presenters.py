@@ -404,12 +404,13 @@ _MAIN_ACT = {
 }
 
 
-def acts(incident: Incident, offered: Mapping[str, bool]) -> list[Act]:
-    """What can be done now: the next move of the course first, as the only main one."""
-    main = _MAIN_ACT[Status(incident.status)]
+def acts(incident: Incident, offered: Mapping[str, bool], *, page_waits: bool) -> list[Act]:
+    """What can be done now: the next move of the course first, as the only main one. A page of the viewer that waits
+    comes before it: whoever was called in by hand answers, although the incident is acknowledged."""
+    main = "acknowledge" if page_waits else _MAIN_ACT[Status(incident.status)]
     found = []
     for verb, (label, icon) in _ACTS.items():
-        if not offered.get(verb, False):
+        if not offered.get(verb, False) and not (page_waits and verb == main):
             continue
         found.append(
             Act(

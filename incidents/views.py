@@ -353,13 +353,18 @@ def acts(request: HttpRequest, incident: Incident) -> HttpResponse:
 
 def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]:
     may_act = at_least(request.user, "responder")
-    waits = may_act and incident.pages.filter(recipient=request.user, status="paging").exists()
+    waits = (
+        may_act
+        and incident.is_open
+        and incident.pages.filter(recipient=request.user, status="paging").exists()
+    )
+    offered = {verb: asks.is_offered(verb, incident) for verb in asks.ASKS}
     return {
         "incident": incident,
-        "acts": presenters.acts(incident, {verb: asks.is_offered(verb, incident) for verb in asks.ASKS}),
+        "acts": presenters.acts(incident, offered, page_waits=waits),
         "may_act": may_act,
         "why_not": who_may("responder"),
-        "my_page_waits": waits and incident.is_open,
+        "my_page_waits": waits,
         "i_command": incident.commander_id == request.user.pk,
     }
 

@@ -12,9 +12,10 @@
 
   // --- placing entries ----------------------------------------------------------------------------------------------
   const seqOf = (el) => Number(el.dataset.seq || 0);
-  const last = () => { const all = feed.querySelectorAll(":scope > [data-seq]"); return all.length ? all[all.length - 1] : null; };
+  const before = (el) => { while (el && !el.dataset.seq) el = el.previousElementSibling; return el; };
+  const last = () => before(feed.lastElementChild);
   const nearEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight <= 48;
-  let follow = true, unseen = 0;
+  let follow = true, unseen = 0, loadingEarlier = false;
   const toEnd = () => { box.scrollTop = box.scrollHeight; };
   const showPill = () => {
     pill.hidden = unseen === 0;
@@ -35,21 +36,21 @@
     }
     const seq = seqOf(li);
     let after = last();
-    while (after && seqOf(after) > seq) {
-      after = after.previousElementSibling;
-      while (after && !after.dataset.seq) after = after.previousElementSibling;
-    }
+    while (after && seqOf(after) > seq) after = before(after.previousElementSibling);
     const added = document.adoptNode(li);
-    if (after) after.after(added); else feed.append(added);
+    if (after) after.after(added);
+    else if (feed.querySelector(":scope > [data-seq]")) feed.querySelector(":scope > [data-seq]").before(added);
+    else feed.append(added);
     return true;
   };
 
   new MutationObserver((changes) => {
-    let fresh = 0, height = 0;
+    let fresh = 0;
     for (const c of changes) for (const n of c.addedNodes) {
       if (n.nodeType !== 1 || !n.matches("[data-seq]")) continue;
-      if (n.dataset.older === undefined) { fresh += 1; count(n, 1); }
-      height += n.offsetHeight;
+      if (loadingEarlier) continue;
+      fresh += 1;
+      count(n, 1);
     }
     if (!fresh) return;
     if (document.hidden) newLine(changes);
@@ -84,10 +85,16 @@
   }));
 
   // Earlier entries load above, and what is being read stays under the eye.
+  let below = 0;
   document.addEventListener("htmx:beforeSwap", (e) => {
     if (!e.detail.target.matches || !e.detail.target.matches("#earlier")) return;
-    const before = box.scrollHeight - box.scrollTop;
-    requestAnimationFrame(() => { box.scrollTop = box.scrollHeight - before; });
+    loadingEarlier = true;
+    below = box.scrollHeight - box.scrollTop;
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!loadingEarlier) return;
+    box.scrollTop = box.scrollHeight - below;
+    setTimeout(() => { loadingEarlier = false; });
   });
 
   // --- moving through entries ---------------------------------------------------------------------------------------

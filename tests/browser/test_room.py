@@ -254,3 +254,38 @@ def test_on_a_phone_one_part_of_the_room_is_shown_at_a_time(incident, ines, look
     page.click("#acts .btn-primary")
     expect(page.locator("#b-facts")).to_contain_text("Not contained")
     expect(page.locator("#acts .btn-primary")).to_have_count(0)
+
+
+def test_earlier_entries_load_above_and_what_is_read_stays_where_it_is(incident, ines, ravi, look):
+    for number in range(180):
+        transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ravi, now=timezone.now())
+    page = look(ines, room_of(incident))
+    is_live(page)
+    box = page.locator("#feed-scroll")
+    expect(page.locator("#earlier")).to_contain_text("62 earlier entries")
+    box.evaluate("e => { e.scrollTop = 0; }")
+    first = page.locator("#feed li[data-seq]").first
+    seq, y = first.get_attribute("data-seq"), first.bounding_box()["y"]
+    page.click("#earlier a")
+    expect(page.locator("#feed li[data-seq]")).to_have_count(182)
+    page.wait_for_timeout(100)
+    assert abs(page.locator(f"#e-{seq}").bounding_box()["y"] - y) < 40
+    expect(page.locator("#feed-pill")).to_be_hidden()
+    expect(page.locator('[data-show-only="all"] .count')).to_have_text("182")
+    order = page.eval_on_selector_all("#feed li[data-seq]", "all => all.map((li) => Number(li.dataset.seq))")
+    assert order == list(range(1, 183))
+
+
+def test_a_burst_of_entries_arrives_whole_and_never_holds_up_typing(incident, ines, ravi, look):
+    page = look(ines, room_of(incident))
+    is_live(page)
+    page.evaluate(
+        "() => { window.longest = 0; new PerformanceObserver((list) => list.getEntries().forEach("
+        "(e) => { window.longest = Math.max(window.longest, e.duration); })).observe({entryTypes: ['longtask']}); }"
+    )
+    for number in range(300):
+        transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ravi, now=timezone.now())
+    expect(page.locator("#feed li[data-seq]")).to_have_count(302, timeout=20_000)
+    order = page.eval_on_selector_all("#feed li[data-seq]", "all => all.map((li) => Number(li.dataset.seq))")
+    assert order == list(range(1, 303))
+    assert page.evaluate("window.longest") < 200  # on a machine that does everything else at the same time

@@ -461,3 +461,15 @@ def test_the_jump_box_finds_by_number_and_by_words_and_is_a_list_without_script(
         client.get(reverse("incidents:jump"), {"q": "a b"}).headers["Location"]
         == "/incidents/?status=all&q=a+b"
     )
+
+
+def test_whoever_is_called_in_by_hand_can_answer_although_it_is_acknowledged(incident, ines, ravi):
+    transitions.acknowledge(incident_id=incident.pk, by=ines, now=NOW + MINUTE)
+    client = signed_in(ravi)
+    assert "Acknowledge</button>" not in client.get(at(incident, "acts")).content.decode()
+    transitions.page_person(incident_id=incident.pk, user=ravi, by=ines, reason="pool", now=NOW + 2 * MINUTE)
+    buttons = client.get(at(incident, "acts")).content.decode()
+    assert "Acknowledge</button>" in buttons and 'data-key="a"' in buttons
+    assert client.post(at(incident, "acknowledge"), **HTMX).status_code == 204
+    assert "Acknowledge</button>" not in client.get(at(incident, "acts")).content.decode()
+    assert kinds(incident)[-1] == Kind.ALSO_ACKNOWLEDGED
