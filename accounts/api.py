@@ -53,6 +53,30 @@ class PersonField(serializers.Field):
         return value.username
 
 
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "minLength": 1, "maxLength": 80}, {"type": "integer"}],
+        "description": "Slug or id.",
+    }
+)
+class TeamField(serializers.Field):
+    """A team by its slug or id. Costs a query."""
+
+    def to_internal_value(self, data: Any) -> Team:
+        if isinstance(data, int) and not isinstance(data, bool):
+            team = Team.objects.filter(pk=data).first() if 0 < data < 2**63 else None
+        elif isinstance(data, str):
+            team = Team.objects.filter(slug=data[:81]).first() if data else None
+        else:
+            raise serializers.ValidationError("A slug or an id.")
+        if team is None:
+            raise serializers.ValidationError("There is no such team.")
+        return team
+
+    def to_representation(self, value: Team) -> str:
+        return value.slug
+
+
 class PersonOut(PersonRef):
     role = serializers.ChoiceField(choices=Role.choices)
     time_zone = serializers.CharField()

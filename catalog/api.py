@@ -10,9 +10,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import PersonField, PersonRef, TeamRef
+from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
-from accounts.models import Role, Team
+from accounts.models import Role
 from catalog import queries, readiness, transitions
 from catalog.models import Criticality, Dependency, Service, Slo
 from catalog.transitions import (
@@ -145,10 +145,7 @@ class ServiceIn(StrictSerializer):
     name = Text(max_length=80)
     description = Text(max_length=500, required=False, default="", allow_blank=True)
     criticality = serializers.ChoiceField(choices=Criticality.choices, default=Criticality.MEDIUM)
-    team = serializers.SlugRelatedField(
-        slug_field="slug", queryset=Team.objects.all(), required=False, allow_null=True, default=None,
-        help_text="Slug.",
-    )  # fmt: skip
+    team = TeamField(required=False, allow_null=True, default=None)
     primary_responder = PersonField(required=False, allow_null=True, default=None)
     secondary_responder = PersonField(required=False, allow_null=True, default=None)
     tags = serializers.ListField(

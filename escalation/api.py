@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api import PersonField, PersonRef, TeamRef
+from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from accounts.models import Role, Team, User
 from core.api import StrictSerializer, Text, Whole, read_body
@@ -148,15 +148,10 @@ class TierIn(StrictSerializer):
         return TierData(ack_seconds=seconds, **data)
 
 
-class TeamField(serializers.SlugRelatedField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(slug_field="slug", queryset=Team.objects.all(), **kwargs)
-
-
 class PolicyIn(StrictSerializer):
     name = Text(max_length=120)
     description = Text(max_length=300, required=False, default="", allow_blank=True)
-    team = TeamField(required=False, allow_null=True, default=None, help_text="Slug.")
+    team = TeamField(required=False, allow_null=True, default=None)
     repeats = Whole(min_value=0, max_value=MAX_REPEATS, default=1)
     catch_all = PersonField(required=False, allow_null=True, default=None, help_text="Null: all admins.")
     catch_all_every_minutes = Whole(min_value=1, max_value=1440, default=15)

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from accounts.api import PersonField, PersonRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
+from catalog.api import ServiceField
 from catalog.models import Service
 from core.api import (
     CursorPagination,
@@ -79,25 +80,6 @@ class SeverityField(serializers.Field):
 class SeverityOut(serializers.Field):
     def to_representation(self, value: int) -> str:
         return f"SEV{value}"
-
-
-@extend_schema_field(
-    {"oneOf": [{"type": "string", "maxLength": 80}, {"type": "integer"}], "description": "Slug or id."}
-)
-class ServiceField(serializers.Field):
-    """A service by its slug or id. Costs a query."""
-
-    def to_internal_value(self, data: Any) -> Service:
-        service = None
-        if isinstance(data, int) and not isinstance(data, bool):
-            service = Service.objects.filter(pk=data).first() if 0 < data < 2**63 else None
-        elif isinstance(data, str):
-            service = Service.objects.filter(slug=data).first() if 0 < len(data) <= 80 else None
-        else:
-            raise serializers.ValidationError("A slug or an id.")
-        if service is None:
-            raise serializers.ValidationError("There is no such service.")
-        return service
 
 
 @extend_schema_field({"type": "string"})

@@ -15,9 +15,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import PersonField, PersonRef, TeamRef
+from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
-from accounts.models import Role, Team, validate_time_zone
+from accounts.models import Role, validate_time_zone
 from core.api import StrictSerializer, Text, Whole, read_body, read_query
 from core.errors import Invalid, Missing
 from oncall import queries, rules, transitions
@@ -194,10 +194,7 @@ class LayerIn(StrictSerializer):
 class ScheduleIn(StrictSerializer):
     name = Text(max_length=120)
     description = Text(max_length=300, required=False, default="", allow_blank=True)
-    team = serializers.SlugRelatedField(
-        slug_field="slug", queryset=Team.objects.all(), required=False, allow_null=True, default=None,
-        help_text="Slug.",
-    )  # fmt: skip
+    team = TeamField(required=False, allow_null=True, default=None)
     time_zone = Text(max_length=64, help_text="IANA name. Example: Europe/Berlin")
     layers = LayerIn(many=True, max_length=MOST_LAYERS, help_text="The lowest first.")
 
