@@ -90,13 +90,11 @@ def start(incident: Incident, *, now: datetime, why: str = "") -> Run:
     """Begin with the first tier, whatever ran before."""
     link = ServicePolicy.objects.select_related("policy").filter(service=incident.service_id).first()
     snapshot = snapshot_of(link.policy) if link else fallback_snapshot()
-    run, _ = Run.objects.update_or_create(
-        incident=incident,
-        defaults={
-            "policy": link.policy if link else None, "snapshot": snapshot, "status": RunStatus.RUNNING, "index": -1,
-            "loop": 0, "started_at": now, "stopped_at": None, "due_at": None,
-        },
-    )  # fmt: skip
+    run = Run.objects.filter(incident=incident).first() or Run(incident=incident)
+    run.policy, run.snapshot = (link.policy if link else None), snapshot
+    run.status, run.index, run.loop, run.started_at = RunStatus.RUNNING, -1, 0, now
+    run.stopped_at = run.due_at = None
+    run.save()
     _go_to(incident, run, Position(0, 0), now=now, why=why)
     return run
 
