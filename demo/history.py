@@ -6,7 +6,7 @@ as they are in life: log-normal, slower by night, faster for what is severe, and
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -164,10 +164,12 @@ def pot(scenarios: Sequence[Scenario], *, world: World) -> Pot:
 
 def make(
     dice: random.Random, *, out_of: Pot, world: World, at: datetime, now: datetime, span: timedelta = SPAN,
-    is_drill: bool = False,
+    is_drill: bool = False, lately: Container[str] = (),
 ) -> PastIncident:  # fmt: skip
-    """One incident from its first alert to its end, all of it before `now`."""
+    """One incident from its first alert to its end, all of it before `now`. `lately`: titles that it does not repeat."""
     scenario = dice.choices(out_of.scenarios, out_of.weights)[0]
+    while scenario.title in lately:
+        scenario = dice.choices(out_of.scenarios, out_of.weights)[0]
     return _Course(dice, scenario=scenario, world=world, at=at, now=now, span=span, is_drill=is_drill).play()
 
 

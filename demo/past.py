@@ -1,6 +1,7 @@
 """Writes the history of the organization: half a year of incidents that are over."""
 
 import random
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -77,10 +78,11 @@ def make(*, around: history.World, now: datetime) -> list[history.PastIncident]:
     """The same seed and the same `now` give the same history."""
     dice = random.Random(SEED)  # noqa: S311  it makes a story up, it guards nothing
     pot = history.pot(SCENARIOS, world=around)
-    made = [
-        history.make(dice, out_of=pot, world=around, at=at, now=now)
-        for at in history.starts(dice, count=INCIDENTS, now=now)
-    ]
+    lately: deque[str] = deque(maxlen=14)
+    made = []
+    for at in history.starts(dice, count=INCIDENTS, now=now):
+        made.append(history.make(dice, out_of=pot, world=around, at=at, now=now, lately=lately))
+        lately.append(made[-1].title)
     made += [
         history.make(dice, out_of=pot, world=around, at=at.replace(hour=10), now=now, is_drill=True)
         for at in history.starts(dice, count=DRILLS, now=now.replace(hour=0))

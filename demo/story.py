@@ -223,7 +223,7 @@ def burning(*, organization: Organization, now: datetime) -> int:
     stage.at(11, 32)
     rolled_out = stage.begins - timedelta(minutes=5, seconds=8)
     stage.change(
-        f"linked edge-config r4471, applied {rolled_out:%H:%M} UTC, 5 min before the first alert", "olumide",
+        "linked edge-config r4471, applied 5 min before the first alert", "olumide",
         {"summary": "edge-config r4471", "revision": "r4471", "occurred_at": rolled_out.isoformat()},
     )  # fmt: skip
     stage.at(12, 2)

@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from incidents import transitions
@@ -86,15 +88,17 @@ def test_signing_in_is_needed(client):
     assert client.get("/api/v1/metrics/").status_code == 401
 
 
-def test_the_page_takes_the_same_queries_for_one_and_for_many(client, viewer, django_assert_num_queries):
+def test_the_page_takes_the_same_few_queries_for_one_and_for_many(client, viewer):
     story(minutes_ago=50, answer=70)
-    with django_assert_num_queries(5):
+    with CaptureQueriesContext(connection) as one:
         client.get("/metrics/")
     for number in range(8):
         story(minutes_ago=300 + number, answer=30)
 
-    with django_assert_num_queries(5):
+    with CaptureQueriesContext(connection) as many:
         client.get("/metrics/")
+
+    assert len(many) == len(one) <= 8
 
 
 def test_the_file_has_a_line_for_each_incident_and_no_formulas(client, viewer):
