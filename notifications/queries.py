@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from accounts.models import ContactMethod, User
 from notifications import hooks, rules
-from notifications.models import Delivery, DeliveryStatus, Notification, NotificationRule, NotificationStatus
+from notifications.models import Delivery, Notification, NotificationRule
 
 VERIFY_TOPIC = "verify:"
 TEST_TOPIC = "test:"
@@ -69,9 +70,16 @@ def is_single(notification: Notification) -> bool:
 
 def is_still_wanted(*, delivery_id: int, number: int) -> bool:
     """The last look before a message leaves: its notification is active, and this attempt is still the newest."""
-    return Delivery.objects.filter(
-        pk=delivery_id, status=DeliveryStatus.SENDING, attempts=number, notification__status=NotificationStatus.ACTIVE
-    ).exists()
+    with connection.cursor() as cursor:  # every message passes here while its connection waits
+        cursor.execute(_STILL_WANTED, [delivery_id, number])
+        return cursor.fetchone() is not None
+
+
+_STILL_WANTED = """
+    SELECT 1 FROM notifications_delivery AS delivery
+    JOIN notifications_notification AS notification ON notification.id = delivery.notification_id
+    WHERE delivery.id = %s AND delivery.attempts = %s AND delivery.status = 'sending' AND notification.status = 'active'
+"""
 
 
 def delivery_to_send(delivery_id: int) -> Delivery | None:

@@ -10,7 +10,7 @@ from timers.registry import handler
 
 
 def _lock(timer: Timer) -> object:
-    return transitions.lock_notification_of(int(timer.key))
+    return transitions.lock(timer.payload["notification"])
 
 
 @handler(transitions.DELIVER, queue="deliver", lock=_lock)

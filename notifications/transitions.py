@@ -104,7 +104,9 @@ def _add_delivery(
 
 
 def _arm(delivery: Delivery, *, due_at: datetime, now: datetime) -> None:
-    set_timer(kind=DELIVER, key=str(delivery.pk), due_at=due_at, now=now)
+    set_timer(
+        kind=DELIVER, key=str(delivery.pk), due_at=due_at, now=now, payload={"notification": delivery.notification_id}
+    )
 
 
 # --- the end ----------------------------------------------------------------------------------------------------
@@ -150,19 +152,18 @@ class Claimed:
     at: datetime
 
 
-def lock_notification_of(delivery_id: int) -> Notification | None:
-    """The notification of a delivery, locked until the transaction ends."""
-    return (
-        Notification.objects.select_for_update(of=("self",), no_key=True)
-        .filter(deliveries__pk=delivery_id)
-        .first()
-    )
+def lock(notification_id: int) -> str | None:
+    """The status of a notification, which is locked until the transaction ends. None: it is gone."""
+    locked = Notification.objects.select_for_update(no_key=True).filter(pk=notification_id)
+    return next(iter(locked.values_list("status", flat=True)), None)
 
 
 @transaction.atomic
-def claim(*, delivery_id: int, now: datetime) -> Claimed | None:
+def claim(*, delivery: Delivery, now: datetime) -> Claimed | None:
     """Take the next attempt of a due delivery. None: there is nothing to send now."""
-    return claim_locked(delivery_id=delivery_id, now=now) if lock_notification_of(delivery_id) else None
+    if lock(delivery.notification_id) is None:
+        return None
+    return claim_locked(delivery_id=delivery.pk, now=now)
 
 
 def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
@@ -202,13 +203,13 @@ def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
 @transaction.atomic
 def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> rules.Verdict:
     """What became of an attempt. May come late, or twice: `rules.verdict` says what still counts."""
-    notification = lock_notification_of(claimed.delivery_id)
-    if notification is None:
+    status = lock(claimed.delivery.notification_id)
+    delivery = Delivery.objects.filter(pk=claimed.delivery_id).first() if status else None
+    if delivery is None:
         return rules.Verdict.IGNORE
-    delivery = Delivery.objects.get(pk=claimed.delivery_id)
     _end_attempt(delivery, claimed.number, outcome, detail, now=now)
     verdict = rules.verdict(
-        outcome=outcome, status=delivery.status, active=notification.status == NotificationStatus.ACTIVE,
+        outcome=outcome, status=delivery.status, active=status == NotificationStatus.ACTIVE,
         attempts=delivery.attempts, attempt=claimed.number,
     )  # fmt: skip
     if verdict is rules.Verdict.IGNORE:
@@ -222,7 +223,7 @@ def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> rul
     if verdict is rules.Verdict.CANCELLED:
         _finish(delivery, DeliveryStatus.CANCELLED, now=now)
     elif verdict is rules.Verdict.FAILED:
-        _fail(delivery, notification, now=now)
+        _fail(delivery, delivery.notification, now=now)
     else:
         delivery.status = DeliveryStatus.WAITING
         delivery.retry_at = rules.retry_at(attempts=delivery.attempts, now=now)
@@ -297,10 +298,11 @@ def _tell(delivery: Delivery, result: str, *, now: datetime) -> None:
 @transaction.atomic
 def send_again(*, delivery_id: int, by: User, now: datetime) -> Delivery:
     """A new message like one that failed. Raises Refused when it did not fail, or nobody waits for it any more."""
-    notification = lock_notification_of(delivery_id)
-    if notification is None:
+    seen = Delivery.objects.filter(pk=delivery_id).first()
+    if seen is None or lock(seen.notification_id) is None:
         raise Missing("There is no such message.")
-    delivery = Delivery.objects.get(pk=delivery_id)
+    delivery = Delivery.objects.select_related("notification").get(pk=delivery_id)
+    notification = delivery.notification
     if delivery.status != DeliveryStatus.FAILED:
         raise Refused(f"This message is {delivery.get_status_display().lower()}. Only a failed one is sent again.")
     if notification.status != NotificationStatus.ACTIVE:

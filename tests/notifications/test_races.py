@@ -48,8 +48,8 @@ def at_once(*functions: Callable[[], object]) -> list[object]:
         return [each.result(30) for each in [pool.submit(run, function) for function in functions]]
 
 
-def without_lock(delivery_id: int) -> Notification | None:
-    return Notification.objects.filter(deliveries__pk=delivery_id).first()
+def without_lock(notification_id: int) -> str:
+    return Notification.objects.get(pk=notification_id).status
 
 
 # --- two workers, one message -----------------------------------------------------------------------------------
@@ -82,10 +82,10 @@ def meeting(monkeypatch, people: int) -> None:
 
 def test_control_without_the_lock_two_workers_decide_to_send_and_only_the_constraint_stops_one(ravi, monkeypatch):
     mail = make_notification(ravi).deliveries.get()
-    monkeypatch.setattr(transitions, "lock_notification_of", without_lock)
+    monkeypatch.setattr(transitions, "lock", without_lock)
     meeting(monkeypatch, 2)
 
-    answers = at_once(*[lambda: transitions.claim(delivery_id=mail.pk, now=NOW)] * 2)
+    answers = at_once(*[lambda: transitions.claim(delivery=mail, now=NOW)] * 2)
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Claimed", IntegrityError.__name__]
 
@@ -94,7 +94,7 @@ def test_with_the_lock_the_second_worker_sees_that_it_is_taken(ravi, monkeypatch
     mail = make_notification(ravi).deliveries.get()
     meeting(monkeypatch, 2)
 
-    answers = at_once(*[lambda: transitions.claim(delivery_id=mail.pk, now=NOW)] * 2)
+    answers = at_once(*[lambda: transitions.claim(delivery=mail, now=NOW)] * 2)
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Claimed", "NoneType"]
     assert Attempt.objects.count() == 1
@@ -118,7 +118,7 @@ def claim_while_answering(monkeypatch, delivery: Delivery) -> tuple[object, list
     monkeypatch.setattr(rules, "claim", slowly)
 
     def claim():
-        claimed = transitions.claim(delivery_id=delivery.pk, now=NOW)
+        claimed = transitions.claim(delivery=delivery, now=NOW)
         order.append("claim")
         return claimed
 
@@ -134,7 +134,7 @@ def claim_while_answering(monkeypatch, delivery: Delivery) -> tuple[object, list
 
 def test_control_without_the_lock_a_worker_goes_on_after_the_answer_and_only_the_constraint_stops_it(ravi, monkeypatch):
     mail = make_notification(ravi).deliveries.get()
-    monkeypatch.setattr(transitions, "lock_notification_of", without_lock)
+    monkeypatch.setattr(transitions, "lock", without_lock)
 
     claimed, order = claim_while_answering(monkeypatch, mail)
 

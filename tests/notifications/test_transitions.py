@@ -167,7 +167,7 @@ def test_cancelling_again_changes_nothing(ravi):
 def test_an_answer_between_claim_and_hand_over_stops_the_message(ravi, fake):
     page = make_notification(ravi)
     mail = page.deliveries.get(channel="email")
-    claimed = transitions.claim(delivery_id=mail.pk, now=NOW)
+    claimed = transitions.claim(delivery=mail, now=NOW)
 
     transitions.cancel_topic(topic=page.topic, now=NOW + seconds(1))
     sending.hand_over(claimed)
@@ -322,7 +322,7 @@ def test_a_fault_in_a_channel_is_tried_again_and_shown(ravi, fake):
 def test_a_worker_killed_between_claim_and_record_is_followed_by_another_after_the_lease(ravi, fake):
     page = make_notification(ravi)
     mail = page.deliveries.get(channel="email")
-    assert transitions.claim(delivery_id=mail.pk, now=NOW).number == 1
+    assert transitions.claim(delivery=mail, now=NOW).number == 1
     # SIGKILL: nothing more is heard of it.
 
     assert armed()["deliver email"] == 45
@@ -339,7 +339,7 @@ def test_a_worker_killed_between_claim_and_record_is_followed_by_another_after_t
 def test_a_lost_worker_whose_page_was_answered_leaves_nothing_behind(ravi, fake):
     page = make_notification(ravi)
     mail = page.deliveries.get(channel="email")
-    transitions.claim(delivery_id=mail.pk, now=NOW)
+    transitions.claim(delivery=mail, now=NOW)
     transitions.cancel_topic(topic=page.topic, now=NOW + seconds(1))
 
     assert armed() == {"deliver email": 45}
@@ -356,10 +356,10 @@ def test_workers_that_all_die_end_in_a_failure_and_not_in_a_loop(ravi, fake, fak
     mail = page.deliveries.get(channel="email")
     now = NOW
     for number in range(1, 6):
-        assert transitions.claim(delivery_id=mail.pk, now=now).number == number
+        assert transitions.claim(delivery=mail, now=now).number == number
         now += seconds(45)
 
-    assert transitions.claim(delivery_id=mail.pk, now=now) is None
+    assert transitions.claim(delivery=mail, now=now) is None
 
     mail.refresh_from_db()
     assert (mail.status, mail.last_error) == ("failed", "The worker did not report back")
@@ -369,8 +369,8 @@ def test_workers_that_all_die_end_in_a_failure_and_not_in_a_loop(ravi, fake, fak
 def test_late_news_of_a_sent_message_counts_and_of_a_failed_one_does_not(ravi, fake):
     page = make_notification(ravi)
     mail = page.deliveries.get(channel="email")
-    first = transitions.claim(delivery_id=mail.pk, now=NOW)
-    second = transitions.claim(delivery_id=mail.pk, now=NOW + seconds(45))
+    first = transitions.claim(delivery=mail, now=NOW)
+    second = transitions.claim(delivery=mail, now=NOW + seconds(45))
     later = NOW + seconds(46)
 
     transitions.record(claimed=first, outcome="transient", detail="451", now=later)
@@ -387,8 +387,8 @@ def test_late_news_of_a_sent_message_counts_and_of_a_failed_one_does_not(ravi, f
 def test_the_same_attempt_is_claimed_once(ravi):
     mail = make_notification(ravi).deliveries.get(channel="email")
 
-    assert transitions.claim(delivery_id=mail.pk, now=NOW) is not None
-    assert transitions.claim(delivery_id=mail.pk, now=NOW) is None
+    assert transitions.claim(delivery=mail, now=NOW) is not None
+    assert transitions.claim(delivery=mail, now=NOW) is None
     assert Attempt.objects.filter(delivery=mail).count() == 1
 
 
