@@ -213,7 +213,7 @@ def _receive(request: HttpRequest, contract: Contract, key_in_path: str = "") ->
 
 def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: datetime) -> HttpResponse:
     raw = _read(request, contract.longest)
-    address = request.META.get("REMOTE_ADDR") or None
+    address = rules.address_of(request.META.get("REMOTE_ADDR", ""))
     text, key = "", key_in_path
     try:
         text = rules.read_text(raw)

@@ -1,5 +1,7 @@
 """What a request means, before anything is stored: reading bodies, cleaning values, verdicts. Pure."""
 
+import functools
+import ipaddress
 import json
 import math
 import re
@@ -129,8 +131,16 @@ def masked_refusal(text: str, key: str) -> str:
     return _KEY_SHAPED.sub(MASK, without_key(text, key, longest=LONGEST_REFUSED_RAW))
 
 
-def as_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@functools.lru_cache(maxsize=1000)
+def address_of(text: str) -> str | None:
+    """An IP address as it may be stored. A proxy may have been told anything, a Unix socket has none."""
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 def cut(text: str, longest: int) -> str:
@@ -152,12 +162,15 @@ class Parsed:
     warnings: list[str] = field(default_factory=list)
 
 
+MOST_ERRORS = 20
+
+
 class Refusal(ValueError):
     """A request that is not accepted, with one sentence for each thing that is wrong."""
 
     def __init__(self, *errors: str) -> None:
-        super().__init__("; ".join(errors))
-        self.errors = list(errors)
+        self.errors = list(errors[:MOST_ERRORS])
+        super().__init__("; ".join(self.errors))
 
 
 def signal(

@@ -47,7 +47,7 @@ def parse(body: dict[str, Any]) -> Parsed:
         except Refusal as refusal:
             errors += refusal.errors
     if errors:
-        raise Refusal(*errors[:20])
+        raise Refusal(*errors)
     left_out = body.get("truncatedAlerts")
     if isinstance(left_out, int) and left_out > 0:
         warnings.append(f"The sender left out {left_out} alerts of this group")

@@ -376,6 +376,29 @@ def test_a_key_of_another_kind_or_a_disabled_one_is_refused(
     assert not IngestEvent.objects.filter(verdict="pending").exists()
 
 
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_an_odd_address_does_not_lose_the_event(
+    client: Client, integration: Integration, told: str, stored: str | None
+) -> None:
+    assert post(client, trigger(), REMOTE_ADDR=told).status_code == 202
+    assert IngestEvent.objects.get().remote_address == stored
+
+
+def test_a_thousand_mistakes_are_answered_with_the_first_twenty(
+    client: Client, integration: Integration
+) -> None:
+    assert len(post(client, trigger(links=["x"] * 1000)).json()["errors"]) == 20
+
+
 # --- changes ----------------------------------------------------------------------------------------------------
 
 CHANGES = {
