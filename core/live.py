@@ -30,7 +30,9 @@ class Publisher:
             socket_connect_timeout=TIMEOUT,
             socket_timeout=TIMEOUT,
             retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
+            # No greetings: a fresh connection costs one round trip.
+            protocol=2,
+            driver_info=None,
         )
         self._lock = threading.Lock()
         self._quiet_until = 0.0

@@ -202,11 +202,13 @@ class Hub:
         self._seen: dict[int, int] = {}
         self._mark: int | None = None
         self._someone = asyncio.Event()
+        self._look_now = asyncio.Event()
         self._complained = 0.0
         self.loop = asyncio.get_running_loop()
         self._tasks = [
             asyncio.create_task(self._forever(work)) for work in (self._listen, self._watch, self._tell_lists)
         ]
+        self.senders.submit(reads.warm_up)
 
     # --- who comes and goes -----------------------------------------------------------------------
 
@@ -278,6 +280,7 @@ class Hub:
             async with broker.pubsub(ignore_subscribe_messages=True) as pubsub:
                 await pubsub.subscribe(INCIDENTS)
                 self.hears = True
+                self._look_now.set()
                 asked = self.loop.time()
                 while True:
                     message = await pubsub.get_message(timeout=5)
@@ -290,6 +293,7 @@ class Hub:
                         await pubsub.ping()
         finally:
             self.hears = False
+            self._look_now.set()  # what was published while nobody listened
             await broker.aclose()
 
     async def _watch(self) -> None:
@@ -317,7 +321,10 @@ class Hub:
             for viewer in self.viewers:
                 if viewer.sending_since is not None and now - viewer.sending_since > STALLED:
                     viewer.drop()
-            await asyncio.sleep(LOOK_EVERY if self.hears else LOOK_EVERY_ALONE)
+            self._look_now.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY if self.hears else LOOK_EVERY_ALONE):
+                    await self._look_now.wait()
 
     async def _look(self) -> None:
         look = in_thread(self.painters, reads.changed, list(self.rooms), self._mark)

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user
 from django.db import connections
 from django.db.models import Max
 from django.http import HttpRequest
-from django.template.loader import render_to_string
+from django.template.loader import get_template, render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
@@ -88,6 +88,12 @@ class Sent:
 
 _kept: OrderedDict[tuple[int, int], Sent] = OrderedDict()
 _kept_lock = threading.Lock()
+
+
+def warm_up() -> None:
+    """Load the templates, so that the first entry is no later than the next."""
+    for name in ("incidents/_entry.html", "incidents/_slots.html"):
+        get_template(name)
 
 
 def _render_entry(entry: TimelineEntry) -> Sent:
