@@ -35,7 +35,7 @@ PUBLIC = {
     "account/2fa/authenticate/": "the second step of signing in",
     "account/login/code/confirm/": "the second step of signing in",
     "p/<str:token>/": "a signed link that answers one page",
-    "p/<token>/": "a signed link that answers one page",
+    "escalation/answer/<str:token>/": "the same signed link: escalates where its person cannot help",
     "api/v1/^.*$": "says 404",
 }
 # Every route that begins so: senders of alerts, whose key in the request is checked instead.
