@@ -40,5 +40,12 @@ class TokenForm(forms.Form):
     )
 
 
+class PersonForm(forms.Form):
+    full_name = forms.CharField(max_length=120, label="Name")
+    email = forms.EmailField(max_length=254, label="E-mail address")
+    username = forms.CharField(max_length=150, label="User name")
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.RESPONDER)
+
+
 class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)

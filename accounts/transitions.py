@@ -4,6 +4,7 @@ import zoneinfo
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import queries
@@ -76,6 +77,56 @@ def revoke_token(*, token_id: int, user: User, now: datetime) -> ApiToken:
             token=token.pk,
         )
     return token
+
+
+@transaction.atomic
+def add_person(*, username: str, full_name: str, email: str, role: str, by: User, now: datetime) -> User:
+    """A person who cannot sign in yet: they set a password by the link that the caller sends, or use single sign-on."""
+    user = User(username=username.strip(), full_name=full_name.strip(), email=email.strip(), role=role)
+    user.set_unusable_password()
+    try:
+        user.full_clean()
+    except ValidationError as refusal:
+        fields = {name: list(sentences) for name, sentences in refusal.message_dict.items()}
+        taken = {"Constraint “user_email_once_whatever_case” is violated.": "email",
+                 "Constraint “user_username_once_whatever_case” is violated.": "username"}  # fmt: skip
+        for sentence in fields.pop("__all__", []):
+            fields.setdefault(taken.get(sentence, "username"), ["Somebody has this already."])
+        raise Invalid("Nobody was added.", fields=fields) from None
+    user.save()
+    audit(
+        action="person_added",
+        text=f"added {user} as {role}",
+        actor=by,
+        subject=user,
+        at=now,
+        username=user.username,
+        role=str(role),
+    )
+    return user
+
+
+@transaction.atomic
+def set_active(*, user_id: int, active: bool, by: User, now: datetime) -> User:
+    """Who is not active cannot sign in, has no working token and is not paged. Raises Refused for the last admin."""
+    remaining = {admin.pk for admin in queries.admins().select_for_update(no_key=True).order_by("pk")}
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if user is None:
+        raise Missing("There is no such person.")
+    if user.is_active == active:
+        return user
+    if not active and remaining <= {user.pk}:
+        raise Refused(f"{user} is the last admin. Make somebody else an admin first.", code="last_admin")
+    user.is_active = active
+    user.save(update_fields=["is_active"])
+    audit(
+        action="person_activated" if active else "person_deactivated",
+        text=f"made {user} {'active' if active else 'inactive'}",
+        actor=by,
+        subject=user,
+        at=now,
+    )
+    return user
 
 
 @transaction.atomic

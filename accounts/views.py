@@ -1,5 +1,6 @@
 """A person's own page, and the pages of people and teams."""
 
+from allauth.account.forms import ResetPasswordForm
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
@@ -13,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import queries, transitions
-from accounts.forms import LIFETIMES, ProfileForm, RoleForm, TokenForm
+from accounts.forms import LIFETIMES, PersonForm, ProfileForm, RoleForm, TokenForm
 from accounts.models import Role, Team, User
 from accounts.permissions import at_least, role_required
 from core.errors import Invalid, MusterError
@@ -131,7 +132,53 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 def people(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\x00", "")[:100].strip()
     page = _page(queries.people(text), request)
-    return render(request, "accounts/people.html", {"page": page, "q": text})
+    may_add = at_least(request.user, Role.ADMIN)
+    return render(request, "accounts/people.html", {"page": page, "q": text, "may_add": may_add})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("admin")
+def person_add(request: HttpRequest) -> HttpResponse:
+    form = PersonForm(request.POST if request.method == "POST" else None)
+    if request.method != "POST":
+        return render(request, "accounts/person_add.html", {"form": form})
+    if form.is_valid():
+        try:
+            who = transitions.add_person(by=request.user, now=timezone.now(), **form.cleaned_data)
+        except Invalid as refusal:
+            _show(refusal, form)
+        else:
+            _invite(request, who)
+            return redirect("accounts:person", pk=who.pk)
+    return render(request, "accounts/person_add.html", {"form": form}, status=422)
+
+
+def _invite(request: HttpRequest, who: User) -> None:
+    """Mail a link with which the person sets a password. The person is there even when the mail cannot be sent."""
+    form = ResetPasswordForm({"email": who.email})
+    try:
+        if form.is_valid():
+            form.save(request)
+    except OSError:  # SMTP, sockets and files
+        messages.warning(
+            request,
+            f"{who} is added, but the mail was not sent. They can use “Forgot the password” to come in.",
+        )
+    else:
+        messages.success(request, f"{who} is added. A link to set a password is on its way to {who.email}.")
+
+
+@require_POST
+@role_required("admin")
+def active(request: HttpRequest, pk: int) -> HttpResponse:
+    wanted = request.POST.get("active") == "true"
+    try:
+        who = transitions.set_active(user_id=pk, active=wanted, by=request.user, now=timezone.now())
+    except MusterError as refusal:
+        messages.error(request, refusal.message)
+    else:
+        messages.success(request, f"{who} is {'active again' if who.is_active else 'inactive now'}.")
+    return redirect("accounts:person", pk=pk)
 
 
 @require_safe

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import ApiToken, AuditEntry, Role
-from tests.factories.accounts import make_team, make_user
+from accounts.models import ApiToken, AuditEntry, Role, User
+from tests.factories.accounts import PASSWORD, make_team, make_token, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -142,3 +142,75 @@ def test_the_last_admin_is_told_why_they_stay(client: Client) -> None:
     admin = sign_in(client, role=Role.ADMIN)
     page = client.post(f"/people/{admin.pk}/role/", {"role": "viewer"}, follow=True).content.decode()
     assert "is the last admin. Make somebody else an admin first." in page
+
+
+NEW = {"full_name": "Nora New", "email": "nora@example.org", "username": "nora", "role": "responder"}
+
+
+def test_an_added_person_sets_a_password_by_the_mailed_link(client: Client, mailoutbox: list) -> None:
+    sign_in(client, role=Role.ADMIN)
+    page = client.post("/people/add/", NEW, follow=True).content.decode()
+    assert "A link to set a password is on its way to nora@example.org." in page
+    assert "added Nora New as responder" in page
+    [mail] = mailoutbox
+    assert mail.to == ["nora@example.org"]
+    link = re.search(r"http://testserver(/account/password/reset/key/\S+)", mail.body)[1]
+    nora = Client()
+    form = nora.get(link, follow=True).redirect_chain[-1][0]
+    nora.post(form, {"password1": PASSWORD, "password2": PASSWORD})
+    nora.post("/account/login/", {"login": "nora", "password": PASSWORD})
+    assert nora.get("/profile/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"username": "RAVI"}, "username"),
+        ({"email": "RAVI@example.org"}, "email"),
+        ({"username": "a b"}, "username"),
+        ({"email": "nobody"}, "email"),
+        ({"role": "boss"}, "role"),
+        ({"full_name": ""}, "full_name"),
+    ],
+)
+def test_a_wrong_person_is_refused_beside_the_field(
+    client: Client, mailoutbox: list, changed: dict, field: str
+) -> None:
+    sign_in(client, role=Role.ADMIN)
+    make_user("ravi")
+    response = client.post("/people/add/", NEW | changed)
+    assert response.status_code == 422
+    assert list(response.context["form"].errors) == [field]
+    assert User.objects.count() == 2
+    assert not mailoutbox
+
+
+def test_without_a_mail_server_the_person_is_added_and_the_admin_is_told(
+    client: Client, settings: Any, tmp_path: Any
+) -> None:
+    sign_in(client, role=Role.ADMIN)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    page = client.post("/people/add/", NEW, follow=True).content.decode()
+    assert "Nora New is added, but the mail was not sent." in page
+
+
+def test_who_is_made_inactive_is_out_at_once(client: Client) -> None:
+    sign_in(client, role=Role.ADMIN)
+    ravi = make_user("ravi")
+    his = Client()
+    his.force_login(ravi)
+    token = make_token(ravi)
+    client.post(f"/people/{ravi.pk}/active/", {"active": "false"})
+    assert his.get("/profile/").status_code == 302
+    assert Client().get("/api/v1/me/", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    client.post(f"/people/{ravi.pk}/active/", {"active": "true"})
+    assert Client().get("/api/v1/me/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_the_last_admin_cannot_be_made_inactive(client: Client) -> None:
+    admin = sign_in(client, role=Role.ADMIN)
+    page = client.post(f"/people/{admin.pk}/active/", {"active": "false"}, follow=True).content.decode()
+    assert "is the last admin. Make somebody else an admin first." in page
+    admin.refresh_from_db()
+    assert admin.is_active
