@@ -38,66 +38,71 @@ WITH chosen AS MATERIALIZED (
     WHERE triggered_at >= %(since)s AND triggered_at < %(until)s AND is_drill = %(is_drill)s
       AND (%(severity)s::int IS NULL OR severity = %(severity)s)
       AND (%(service)s::bigint IS NULL OR service_id = %(service)s)
-), milestones AS (
-    SELECT c.id, c.triggered_at, e.kind, e.at, e.seq, COALESCE(u.is_bot, true) AS by_machine,
-        min(e.seq) FILTER (WHERE e.kind = 'resolved') OVER (PARTITION BY e.incident_id) AS ended_seq
+), marks AS (
+    SELECT c.id,
+        min(e.at) FILTER (WHERE {counts}) AS acknowledged_at,
+        min(e.seq) FILTER (WHERE {counts}) AS acknowledged_seq,
+        min(e.at) FILTER (WHERE e.kind = 'contained') AS contained_at,
+        max(e.at) FILTER (WHERE e.kind = 'resolved') AS resolved_at,
+        max(e.seq) FILTER (WHERE e.kind = 'resolved') AS resolved_seq,
+        max(e.seq) FILTER (WHERE e.kind = 'reopened') AS reopened_seq,
+        -- the first resolution: its seq, and in the last bit whether a machine gave it
+        min(e.seq * 2 + COALESCE(u.is_bot, true)::int) FILTER (WHERE e.kind = 'resolved') AS ended
     FROM chosen c
     JOIN incidents_timelineentry e ON e.incident_id = c.id
     LEFT JOIN accounts_user u ON u.id = e.actor_id
     WHERE e.kind IN ('acknowledged', 'also_acknowledged', 'contained', 'resolved', 'reopened')
-      -- Says nothing new, but lets a merge begin within the index instead of at the first incident ever.
+      -- Says nothing new, but lets a scan begin within the index instead of at the first incident ever.
       AND e.incident_id BETWEEN (SELECT min(id) FROM chosen) AND (SELECT max(id) FROM chosen)
-), marks AS (
-    SELECT id,
-        min(at) FILTER (
-            WHERE kind IN ('acknowledged', 'also_acknowledged')
-              AND (ended_seq IS NULL OR seq < ended_seq)
-              AND (NOT by_machine OR at > triggered_at + %(bot_grace)s)
-        ) AS acknowledged_at,
-        min(at) FILTER (WHERE kind = 'contained') AS contained_at,
-        max(at) FILTER (WHERE kind = 'resolved') AS resolved_at,
-        COALESCE(max(seq) FILTER (WHERE kind = 'reopened') > max(seq) FILTER (WHERE kind = 'resolved'), false)
-            AS is_reopened,
-        bool_or(by_machine) FILTER (WHERE seq = ended_seq) AS ended_by_machine
-    FROM milestones
-    GROUP BY id
+    GROUP BY c.id
+), measured AS (
+    SELECT *, CASE WHEN ended IS NULL OR acknowledged_seq < ended / 2 THEN acknowledged_at END AS answered_at
+    FROM marks
 ), figures AS (
     SELECT c.id, c.service_id, c.severity, c.triggered_at,
-        EXTRACT(epoch FROM m.acknowledged_at - c.triggered_at)::float8 AS acknowledge,
+        EXTRACT(epoch FROM m.answered_at - c.triggered_at)::float8 AS acknowledge,
         EXTRACT(epoch FROM m.contained_at - c.triggered_at)::float8 AS contain,
-        CASE WHEN NOT m.is_reopened THEN EXTRACT(epoch FROM m.resolved_at - c.triggered_at)::float8 END AS repair,
-        CASE WHEN m.acknowledged_at IS NOT NULL THEN NULL
-             WHEN m.ended_by_machine IS NULL THEN 'open'
-             WHEN m.ended_by_machine THEN 'ended_itself'
+        CASE WHEN m.reopened_seq IS NULL OR m.reopened_seq < m.resolved_seq
+             THEN EXTRACT(epoch FROM m.resolved_at - c.triggered_at)::float8 END AS repair,
+        CASE WHEN m.answered_at IS NOT NULL THEN NULL
+             WHEN m.ended IS NULL THEN 'open'
+             WHEN m.ended %% 2 = 1 THEN 'ended_itself'
              ELSE 'ended_by_hand' END AS unanswered
     FROM chosen c
-    LEFT JOIN marks m ON m.id = c.id
+    LEFT JOIN measured m ON m.id = c.id
 )
-"""
+""".replace(
+    "{counts}",
+    "e.kind IN ('acknowledged', 'also_acknowledged')"
+    " AND (NOT COALESCE(u.is_bot, true) OR e.at > c.triggered_at + %(bot_grace)s)",
+)
 
-_SPREADS = (
-    _FIGURES  # noqa: S608  constants of this file joined; every value goes in as a parameter
-    + """
-SELECT GROUPING(f.severity, f.service_id, f.bucket) AS cut, f.is_current, f.severity, f.service_id, f.bucket,
-    count(*) AS incidents,
-    count(*) FILTER (WHERE f.unanswered = 'ended_itself'),
-    count(*) FILTER (WHERE f.unanswered = 'ended_by_hand'),
-    count(*) FILTER (WHERE f.unanswered = 'open'),
-    count(f.acknowledge), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.acknowledge),
-    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.acknowledge),
-    count(f.contain), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.contain),
-    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.contain),
-    count(f.repair), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY f.repair),
-    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY f.repair)
-FROM (
-    SELECT *, width_bucket(triggered_at, %(edges)s::timestamptz[]) AS bucket, triggered_at >= %(current)s AS is_current
-    FROM figures
-) f
-GROUP BY GROUPING SETS ((f.is_current), (f.is_current, f.severity), (f.is_current, f.service_id),
-                        (f.is_current, f.bucket))
-"""
-)
+# Which of severity, service and bucket a row is not cut by, as GROUPING() says it.
 _WHOLE, _BY_SEVERITY, _BY_SERVICE, _BY_BUCKET = 0b111, 0b011, 0b101, 0b110
+
+# The window before is needed as a whole only; the cuts are of the window itself.
+_MEASURED = """
+    count(*) AS incidents,
+    count(*) FILTER (WHERE unanswered = 'ended_itself'),
+    count(*) FILTER (WHERE unanswered = 'ended_by_hand'),
+    count(*) FILTER (WHERE unanswered = 'open'),
+    count(acknowledge), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY acknowledge),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY acknowledge),
+    count(contain), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY contain),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY contain),
+    count(repair), percentile_cont(%(cuts)s) WITHIN GROUP (ORDER BY repair),
+    percentile_disc(%(few)s) WITHIN GROUP (ORDER BY repair)
+"""
+_SPREADS = f"""
+{_FIGURES}, placed AS MATERIALIZED (
+    SELECT *, width_bucket(triggered_at, %(edges)s::timestamptz[]) AS bucket FROM figures
+)
+SELECT {_WHOLE}, bucket > 0, NULL, NULL, NULL, {_MEASURED}
+FROM placed GROUP BY bucket > 0
+UNION ALL
+SELECT GROUPING(severity, service_id, bucket), true, severity, service_id, bucket, {_MEASURED}
+FROM placed WHERE bucket > 0 GROUP BY GROUPING SETS (severity, service_id, bucket)
+"""  # noqa: S608  constants of this file joined; every value goes in as a parameter
 
 _CUTS = [0.5, 0.9]
 # For one to four values these ranks name each of them.
@@ -163,7 +168,6 @@ def overview(*, choice: Choice, edges: list[datetime]) -> Overview:
     length = choice.until - choice.since
     parameters = choice.parameters() | {
         "since": choice.since - length,
-        "current": choice.since,
         "edges": edges[:-1],
         "cuts": _CUTS,
         "few": _FEW,
