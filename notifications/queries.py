@@ -88,6 +88,10 @@ def delivery_to_send(delivery_id: int) -> Delivery | None:
     )
 
 
+def notification_id_of(delivery_id: int) -> int | None:
+    return Delivery.objects.filter(pk=delivery_id).values_list("notification_id", flat=True).first()
+
+
 def deliveries_of(notification: Notification) -> QuerySet[Delivery]:
     return notification.deliveries.select_related("method").order_by("due_at", "pk")
 

@@ -4,13 +4,15 @@ from datetime import datetime
 
 from django.db import transaction
 
-from notifications import hooks, queries, sending, transitions
+from notifications import hooks, queries, readiness, sending, transitions  # noqa: F401  readiness registers itself
 from timers.models import Timer
 from timers.registry import handler
 
 
 def _lock(timer: Timer) -> object:
-    return transitions.lock(timer.payload["notification"])
+    # Whoever repairs a lost timer need not know what we keep in it.
+    notification_id = timer.payload.get("notification") or queries.notification_id_of(int(timer.key))
+    return transitions.lock(notification_id)
 
 
 @handler(transitions.DELIVER, queue="deliver", lock=_lock)

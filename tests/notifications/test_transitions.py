@@ -9,7 +9,7 @@ from notifications.models import Attempt, Delivery, Notification
 from tests.factories.accounts import make_email, make_user
 from tests.factories.notifications import NOW, make_notification, make_rule
 from timers.models import Timer
-from timers.transitions import fire_due
+from timers.transitions import fire_due, set_timer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -390,6 +390,16 @@ def test_the_same_attempt_is_claimed_once(ravi):
     assert transitions.claim(delivery=mail, now=NOW) is not None
     assert transitions.claim(delivery=mail, now=NOW) is None
     assert Attempt.objects.filter(delivery=mail).count() == 1
+
+
+def test_a_lost_timer_that_is_set_again_without_our_payload_sends_the_message(ravi, fake):
+    mail = make_notification(ravi).deliveries.get(channel="email")
+    Timer.objects.filter(kind="deliver", key=str(mail.pk)).delete()
+    set_timer(kind="deliver", key=str(mail.pk), due_at=NOW, now=NOW)
+
+    fire(NOW)
+
+    assert len(fake.accepted) == 1
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------
