@@ -12,8 +12,8 @@ from catalog.api import ServiceViewSet
 from core.api import not_found
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
-from metrics.api import Metrics
 from integrations.api import IngestEventViewSet, IntegrationViewSet
+from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
 
 router = SimpleRouter()

@@ -13,7 +13,6 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from incidents.answer import read_token
 
 from accounts.permissions import at_least, role_required
 from catalog.models import Service
@@ -22,6 +21,7 @@ from escalation import queries, transitions
 from escalation.forms import PolicyForm, TierForms, data_of, initial_of, target_choices
 from escalation.models import Policy
 from incidents import queries as incident_queries
+from incidents.answer import read_token
 from incidents.asks import Ask, Fact
 from incidents.models import Incident
 

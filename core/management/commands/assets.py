@@ -1,5 +1,4 @@
 import fcntl
-import fcntl
 import hashlib
 from pathlib import Path
 
