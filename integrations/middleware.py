@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from integrations.endpoints import answer
 from integrations.ingest_urls import urlpatterns
 
-PREFIXES = ("/v2/", "/api/v1/integrations/")
+SENDERS_ONLY = "/v2/"
+PREFIXES = (SENDERS_ONLY, "/api/v1/integrations/")
 
 
 def doorstep(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -19,6 +21,12 @@ def doorstep(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             for pattern in urlpatterns:
                 if found := pattern.resolve(request.path_info.removeprefix("/")):
                     return found.func(request, **found.kwargs)
+            if request.path_info.startswith(SENDERS_ONLY):
+                error = {
+                    "code": "not_found",
+                    "message": "There is nothing at this address. Events go to /v2/enqueue.",
+                }
+                return answer(404, {"error": error})
         return get_response(request)
 
     return middleware
