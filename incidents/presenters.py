@@ -92,7 +92,7 @@ def _emphasis(entry: TimelineEntry, text: str) -> tuple[str, str, str]:
     tail = ""
     if found := _THEN.search(text):
         text, tail = text[: found.start()], found[1]
-    pattern = {Kind.PAGED: _PAGED, Kind.CATCH_ALL: _PAGED, Kind.PAGE_MISSED: _MISSED}.get(Kind(entry.kind))
+    pattern = {Kind.PAGED: _PAGED, Kind.CATCH_ALL: _PAGED, Kind.PAGE_MISSED: _MISSED}.get(entry.kind)
     if pattern and (found := pattern.match(text)):
         return found[0], text[found.end() :].lstrip(), tail
     return "", text, tail

@@ -160,6 +160,43 @@
     for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n.parentElement || n);
   }).observe(document.body, { childList: true, subtree: true });
 
+  // Pages that show several incidents read themselves again when one changes, region by region. A region under the
+  // pointer or with the focus inside waits when its rows would move, so that nothing slips away under a hand.
+  const frame = $("[data-regions]");
+  if (frame) {
+    const waiting = new Map();
+    const rows = (el) => $$("a[href]", el).map((a) => a.getAttribute("href")).join(" ");
+    const busy = (el) => el.matches(":hover") || el.contains(document.activeElement);
+    const put = (old, fresh) => {
+      if (busy(old) && rows(old) !== rows(fresh)) { waiting.set(old.id, fresh); return; }
+      waiting.delete(old.id);
+      if (old.contains(document.activeElement) && window.Idiomorph) window.Idiomorph.morph(old, fresh);
+      else { old.replaceWith(fresh); if (window.htmx) htmx.process(fresh); }
+      if (fresh.dataset.title) document.title = fresh.dataset.title;
+    };
+    const settle = () => setTimeout(() => waiting.forEach((fresh, id) => { const old = document.getElementById(id); if (old) put(old, fresh); }), 200);
+    let reading = false, again = false;
+    const read = async () => {
+      if (reading) { again = true; return; }
+      reading = true;
+      try {
+        const answer = await fetch(frame.dataset.regions, { headers: { "HX-Request": "true" }, cache: "no-store" });
+        if (answer.ok) {
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          for (const old of $$("[data-region]", frame)) {
+            const fresh = page.getElementById(old.id);
+            if (fresh) put(old, document.adoptNode(fresh));
+          }
+        }
+      } catch { /* the bar says that the page is not live */ }
+      reading = false;
+      if (again) { again = false; read(); }
+    };
+    document.addEventListener("incidents:changed", read);
+    frame.addEventListener("pointerout", settle);
+    frame.addEventListener("focusout", settle);
+  }
+
   // Filters act when they change; the button is for those without script.
   $$("[data-filters]").forEach((form) => {
     form.addEventListener("change", (e) => { if (!e.target.matches("[type=search], [type=text]")) form.requestSubmit(); });
