@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch, Q, QuerySet
@@ -164,6 +165,7 @@ class Standing:
     next: Span | None
     instead_of: list[User]  # whom an override replaces
     gaps: list[Span]  # in the next GAP_DAYS
+    shifts: list[Span]  # from now to the horizon, gaps included
 
     @property
     def first_gap(self) -> Span | None:
@@ -176,10 +178,28 @@ def standings(schedules: Collection[Schedule], at: datetime) -> list[Standing]:
     return [_standing(schedule, loaded.get(schedule.pk), at) for schedule in schedules]
 
 
+def ahead(data: ScheduleData, at: datetime) -> list[Shift]:
+    """The final schedule from `at` to the horizon.
+
+    Home and the list ask this for every schedule on every load, so the days are worked out once a day and process.
+    """
+    at = at.astimezone(UTC)
+    until = at + HORIZON
+    return [
+        Shift(max(shift.starts_at, at), min(shift.ends_at, until), shift.people)
+        for shift in _shifts_from(data, at.replace(hour=0, minute=0, second=0, microsecond=0))
+        if shift.ends_at > at and shift.starts_at < until
+    ]
+
+
+@lru_cache(maxsize=256)
+def _shifts_from(data: ScheduleData, midnight: datetime) -> tuple[Shift, ...]:
+    return tuple(rules.shifts(data, midnight, midnight + HORIZON + timedelta(days=1)))
+
+
 def _standing(schedule: Schedule, loaded: Loaded | None, at: datetime) -> Standing:
     loaded = loaded or Loaded(ScheduleData(zone=schedule.time_zone))
-    final = rules.shifts(loaded.data, at, at + HORIZON)
-    spans = [_span(loaded, shift) for shift in final]
+    spans = [_span(loaded, shift) for shift in ahead(loaded.data, at)]
     current, following = spans[0], spans[1:]
     override = rules.override_at(loaded.data, at)
     return Standing(
@@ -189,6 +209,7 @@ def _standing(schedule: Schedule, loaded: Loaded | None, at: datetime) -> Standi
         next=following[0] if following else None,
         instead_of=loaded.users(rules.rotation_at(loaded.data, at)) if override else [],
         gaps=_gaps(spans, at),
+        shifts=spans,
     )
 
 

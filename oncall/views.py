@@ -20,7 +20,6 @@ from oncall.models import Override, Schedule
 
 PER_PAGE = 25
 SHOWN = timedelta(days=14)
-FURTHER = timedelta(days=60)  # how far ahead shifts are listed in words
 MOST_SHIFTS = 12
 MOST_OVERRIDES = 50
 
@@ -93,10 +92,10 @@ def _detail(
     overrides = list(queries.overrides_of(schedule, now)[:MOST_OVERRIDES])
     later = queries.covered_by_later(overrides)
     is_manager = at_least(request.user, Role.MANAGER)
-    ahead = queries.calendar(schedule, now, now + FURTHER).final
+    standing = queries.standings([schedule], now)[0]
     context: dict[str, Any] = {
         "schedule": schedule,
-        "standing": queries.standings([schedule], now)[0],
+        "standing": standing,
         "drawing": presenters.draw(
             calendar, zone=zone, viewer_zone=viewer_zone, viewer=request.user, now=now
         ),
@@ -113,9 +112,9 @@ def _detail(
                 if number
                 else presenters.say_time(span.ends_at, zone),
             )
-            for number, span in enumerate(ahead[:MOST_SHIFTS])
+            for number, span in enumerate(standing.shifts[:MOST_SHIFTS])
         ],
-        "ahead_ends": now + FURTHER,
+        "ahead_ends": now + queries.HORIZON,
         "layers": [presenters.say_layer(layer, zone) for layer in schedule.layers.all()],
         "overrides": [
             (

@@ -132,9 +132,8 @@ def test_page_costs_a_constant_number_of_queries(manager, ines, ravi, django_ass
         make_override(schedule, user=ravi, starts_at=NOW + number * HOUR, ends_at=NOW + (number + 1) * HOUR)
     manager.get(page("schedule_detail", "checkout"))
 
-    # schedule, layers, members; twice two for the calendar and what comes, two for now;
-    # overrides, suggestions
-    with django_assert_num_queries(FRAME + 11):
+    # schedule, layers, members; two for what comes, two for the calendar; overrides, suggestions
+    with django_assert_num_queries(FRAME + 9):
         manager.get(page("schedule_detail", "checkout"))
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oncall.queries import HORIZON, ahead
 from oncall.rules import (
     LayerData,
     OverrideData,
@@ -172,6 +173,14 @@ def test_shifts_of_two_halves_are_the_shifts_of_the_whole(case, hours):
         ]
 
     assert points(halves) == points(shifts(rota, start, end))
+
+
+@settings(max_examples=40, deadline=None)
+@given(schedules(), st.integers(0, 47))
+def test_what_is_kept_for_a_day_is_what_would_be_worked_out_now(case, hours):
+    rota, start, _ = case
+    at = start + hours * HOUR
+    assert ahead(rota, at) == shifts(rota, at, at + HORIZON)
 
 
 @settings(max_examples=80, deadline=None)
