@@ -85,7 +85,10 @@ def _resolve(incident: Incident) -> Ask:
     ]
     if firing:
         says = "1 alert still fires" if firing == 1 else f"{firing} alerts still fire"
-        facts.insert(0, Fact("Mind", f"{says}; when it comes again it opens a new incident"))
+        facts.insert(
+            0,
+            Fact("Mind", f"{says}; the next event of {'it' if firing == 1 else 'them'} opens a new incident"),
+        )
     return Ask(
         verb="resolve",
         title="Resolve it with alerts still firing?" if firing else "Resolve it?",
