@@ -3,7 +3,10 @@
 No subscriber runs: history starts no escalation, sets no timer and sends nothing.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from typing import Any
 
@@ -14,6 +17,7 @@ from demo.history import PastIncident
 from escalation.models import Run
 from incidents.models import Alert, Incident, Page, PhaseStamp, TimelineEntry
 from incidents.timeline import chain_hash
+from notifications.models import Attempt, Delivery, Notification
 
 
 def next_ids(model: type[models.Model], count: int) -> Iterator[int]:
@@ -56,12 +60,27 @@ def copy_in(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> int
     return count
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """How a person was told of old pages."""
+
+    method_id: int | None
+    address: str
+
+
 @transaction.atomic
 def write(
-    incidents: Sequence[PastIncident], *, service_ids: Mapping[str, int], origins: Mapping[str, str],
+    incidents: Sequence[PastIncident],
+    *,
+    service_ids: Mapping[str, int],
+    origins: Mapping[str, str],
     policies: Mapping[str, tuple[int | None, dict]],
-) -> list[int]:  # fmt: skip
-    """Write them in the order given. `policies`: id and snapshot by service. The ids of the incidents."""
+    reach: Mapping[int, Reach] | None = None,
+) -> list[int]:
+    """Write them in the order given. `policies`: id and snapshot by service. The ids of the incidents.
+
+    With `reach`, by person, each page also has the message that told of it.
+    """
     ids = list(next_ids(Incident, len(incidents)))
     page_ids = next_ids(Page, sum(len(past.pages) for past in incidents))
     alert_ids = next_ids(Alert, sum(len(past.alerts) for past in incidents))
@@ -103,6 +122,7 @@ def write(
             for alert in past.alerts
         ),
     )  # fmt: skip
+    messages = _messages(incidents, ids, known, reach) if reach else {}
     copy_in(
         Page,
         (
@@ -110,7 +130,8 @@ def write(
                 "id": known[id(page)], "incident_id": ids[at], "recipient_id": page.recipient.id,
                 "step_key": f"run:{run_ids[at]}:{page.step}", "tier": page.tier.level, "tier_name": page.tier.name,
                 "reason": page.reason, "expected": page.tier.expected, "answer_by": page.answer_by,
-                "otherwise": page.otherwise, "status": page.status, "paged_at": page.paged_at,
+                "otherwise": page.otherwise, "status": page.status,
+                "notification_id": messages.get(id(page)), "paged_at": page.paged_at,
                 "ended_at": page.ended_at,
             }
             for at, past in enumerate(incidents)
@@ -127,6 +148,77 @@ def write(
     )
     copy_in(TimelineEntry, (row for rows in timelines for row in rows))
     return ids
+
+
+_ENDED = {"acknowledged": "answered", "missed": "cancelled", "cancelled": "cancelled"}
+
+
+def _messages(
+    incidents: Sequence[PastIncident],
+    ids: Sequence[int],
+    known: Mapping[int, int],
+    reach: Mapping[int, Reach],
+) -> dict[int, int]:
+    """A notification and a sent message for each page. Notification ids by the identity of their page."""
+    pages = [(past, ids[at], page) for at, past in enumerate(incidents) for page in past.pages]
+    pages.sort(key=lambda row: row[2].paged_at)
+    notifications = list(next_ids(Notification, len(pages)))
+    deliveries = list(next_ids(Delivery, len(pages)))
+    copy_in(
+        Notification,
+        (
+            {
+                "id": notifications[at],
+                "recipient_id": page.recipient.id,
+                "dedupe_key": f"page:{known[id(page)]}",
+                "topic": f"incident:{incident_id}",
+                "urgency": past.urgency,
+                "title": f"{'DRILL ' if past.is_drill else ''}SEV{past.severity} {past.title}",
+                "status": _ENDED[page.status],
+                "unreachable": reach[page.recipient.id].method_id is None,
+                "created_at": page.paged_at,
+                "ended_at": page.ended_at,
+            }
+            for at, (past, incident_id, page) in enumerate(pages)
+        ),
+    )
+    sent = [
+        page.paged_at + timedelta(milliseconds=180 + 53 * at % 640) for at, (_, _, page) in enumerate(pages)
+    ]
+    copy_in(
+        Delivery,
+        (
+            {
+                "id": deliveries[at],
+                "notification_id": notifications[at],
+                "method_id": reach[page.recipient.id].method_id,
+                "channel": "email",
+                "address": reach[page.recipient.id].address,
+                "status": "sent",
+                "due_at": page.paged_at,
+                "attempts": 1,
+                "idempotency_key": uuid.uuid4(),
+                "claimed_at": page.paged_at + timedelta(milliseconds=20),
+                "finished_at": sent[at],
+                "created_at": page.paged_at,
+            }
+            for at, (_, _, page) in enumerate(pages)
+        ),
+    )
+    copy_in(
+        Attempt,
+        (
+            {
+                "delivery_id": deliveries[at],
+                "number": 1,
+                "started_at": page.paged_at + timedelta(milliseconds=20),
+                "finished_at": sent[at],
+                "outcome": "sent",
+            }
+            for at, (_, _, page) in enumerate(pages)
+        ),
+    )
+    return {id(page): notifications[at] for at, (_, _, page) in enumerate(pages)}
 
 
 def _entries(past: PastIncident, incident_id: int, known: Mapping[int, int]) -> Iterator[dict[str, Any]]:

@@ -142,7 +142,7 @@ SERVICES = [
     _service(
         "payments-webhooks", "Payments webhooks", 2, "checkout", "mateus", "ravi", "checkout",
         "Tells merchants and our own services what happened to a payment.",
-        needs="payment-gateway order-events", tags="money async",
+        needs="checkout-api payment-gateway order-events", tags="money async",
         slos=(("Delivered within 60 s", "99.5", "From event to 2xx of the receiver"),),
     ),
     _service(

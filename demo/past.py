@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from accounts.models import ContactMethod
 from demo import bulk, history
 from demo import organization as data
 from demo.scenarios import SCENARIOS
@@ -78,13 +79,14 @@ def make(*, around: history.World, now: datetime) -> list[history.PastIncident]:
     """The same seed and the same `now` give the same history."""
     dice = random.Random(SEED)  # noqa: S311  it makes a story up, it guards nothing
     pot = history.pot(SCENARIOS, world=around)
+    worth_a_drill = history.pot([each for each in SCENARIOS if each.severity == "critical"], world=around)
     lately: deque[str] = deque(maxlen=14)
     made = []
     for at in history.starts(dice, count=INCIDENTS, now=now):
         made.append(history.make(dice, out_of=pot, world=around, at=at, now=now, lately=lately))
         lately.append(made[-1].title)
     made += [
-        history.make(dice, out_of=pot, world=around, at=at.replace(hour=10), now=now, is_drill=True)
+        history.make(dice, out_of=worth_a_drill, world=around, at=at.replace(hour=10), now=now, is_drill=True)
         for at in history.starts(dice, count=DRILLS, now=now.replace(hour=0))
     ]
     return sorted(made, key=lambda past: past.triggered_at)
@@ -94,12 +96,18 @@ def write(
     incidents: Sequence[history.PastIncident], *, organization: Organization, around: history.World
 ) -> list[int]:
     by_name = {row.name: row for row in organization.integrations.values()}
+    methods = dict(ContactMethod.objects.filter(verified_at__isnull=False).values_list("user", "pk"))
+    reach = {
+        user.pk: bulk.Reach(method_id=methods.get(user.pk), address=user.email)
+        for user in organization.people.values()
+    }
     snapshots = {slug: (policy.pk, snapshot_of(policy)) for slug, policy in organization.policies.items()}
     return bulk.write(
         incidents,
         service_ids={slug: service.pk for slug, service in organization.services.items()},
         origins={slug: by_name[name].origin for slug, name in around.sender.items()},
         policies={each.slug: snapshots[each.policy] for each in data.SERVICES},
+        reach=reach,
     )
 
 

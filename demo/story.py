@@ -5,26 +5,31 @@ follows from them is as it would be. The messages count as sent: nothing leaves 
 timer of theirs is left.
 """
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
 from demo.setup import Organization
 from incidents import transitions
 from incidents.alerts import AlertSignal, Outcome, apply_signal
+from integrations import rules
 from integrations.models import ChangeEvent, IngestEvent, Integration
 from notifications.models import Attempt, AttemptOutcome, Delivery, DeliveryStatus
 from notifications.transitions import DELIVER
 from timers.models import Firing, Timer
 from timers.transitions import cancel_timers, fire
 
+TOOK = timedelta(milliseconds=42)  # from the arrival of a request to its verdict
+
 
 class Stage:
     """Time that is told, not read. `at` moves it forward and delivers what is due by then."""
 
-    def __init__(self, *, organization: Organization, begins: datetime) -> None:
+    def __init__(self, *, organization: Organization, begins: datetime, ledger: list[IngestEvent]) -> None:
         self.people = organization.people
         self.integrations = organization.integrations
         self.services = organization.services
+        self.ledger = ledger
         self.begins = begins
         self.now = begins
         self.incident_id = 0
@@ -46,9 +51,18 @@ class Stage:
         outcome = apply_signal(
             origin=sender.origin, origin_name=sender.name, service=sender.service, signal=signal, now=self.now
         )
-        IngestEvent.objects.create(
-            integration=sender, kind=kind, received_at=self.now, processed_at=self.now, verdict=outcome.verdict,
-            reason=outcome.reason, dedup_key=key, incident_id=outcome.incident_id, payload=[],
+        self.ledger.append(
+            IngestEvent(
+                integration=sender, kind=kind, received_at=self.now, processed_at=self.now + TOOK,
+                verdict=outcome.verdict, reason=outcome.reason, dedup_key=key, incident_id=outcome.incident_id,
+                payload=[
+                    rules.signal(
+                        action, key, title=title, severity=signal.severity, source=signal.source,
+                        details=signal.details, group_key=signal.group_key,
+                    )
+                ],
+                raw=json.dumps(_body(kind, signal), indent=2),
+            )
         )  # fmt: skip
         Integration.objects.filter(pk=sender.pk).update(last_event_at=self.now)
         self.incident_id = outcome.incident_id or self.incident_id
@@ -112,29 +126,67 @@ class Stage:
         cancel_timers(kind=DELIVER, keys=[str(delivery.pk) for delivery in due])
 
 
-def _changes(organization: Organization, *, begins: datetime) -> None:
+def _body(kind: str, signal: AlertSignal) -> dict[str, Any]:
+    """What the sender would have sent, without its key."""
+    if kind == "pagerduty":
+        body: dict[str, Any] = {"event_action": signal.action, "dedup_key": signal.dedup_key}
+        if signal.action == "trigger":
+            body["payload"] = {
+                "summary": signal.title, "source": signal.source, "severity": signal.severity,
+                "group": signal.group_key, **signal.details,
+            }  # fmt: skip
+        return body
+    return {
+        "status": "firing" if signal.action == "trigger" else "resolved",
+        "title": signal.title,
+        "groupKey": signal.group_key,
+        "alerts": [{"labels": {"alertname": signal.dedup_key}, "values": signal.details}],
+    }
+
+
+def _changes(organization: Organization, *, begins: datetime, ledger: list[IngestEvent]) -> None:
     """What was rolled out before it broke."""
     sender = organization.integrations["pagerduty"]
     for minutes, summary, source, revision in (
-        (-5, "edge-config r4471 rolled out to all regions", "config-service", "r4471"),
-        (-118, "checkout-api 2026.47.2 deployed", "deploy", "2026.47.2"),
         (-301, "ledger-db 16.4 on one replica, canary", "deploy", "16.4"),
+        (-118, "checkout-api 2026.47.2 deployed", "deploy", "2026.47.2"),
+        (-5, "edge-config r4471 rolled out to all regions", "config-service", "r4471"),
     ):
         at = begins + timedelta(minutes=minutes, seconds=-8)
+        told = {
+            "summary": summary,
+            "source": source,
+            "details": {"revision": revision},
+            "links": [{"href": f"https://deploy.harbor.example/{revision}", "text": "Rollout"}],
+        }
         ChangeEvent.objects.create(
-            integration=sender, service=organization.services["checkout-api"], summary=summary, source=source,
-            occurred_at=at, received_at=at + timedelta(seconds=2), details={"revision": revision},
-            links=[{"href": f"https://deploy.harbor.example/{revision}", "text": "Rollout"}],
+            integration=sender, service=organization.services["checkout-api"], occurred_at=at,
+            received_at=at + timedelta(seconds=2), **told,
         )  # fmt: skip
-        IngestEvent.objects.create(
-            integration=sender, kind="pagerduty", received_at=at + timedelta(seconds=2), payload=[],
-            processed_at=at + timedelta(seconds=2), verdict="change",
+        body = {"payload": {"summary": summary, "source": source, "timestamp": at.isoformat(), "custom_details": told["details"]},
+                "links": told["links"]}  # fmt: skip
+        ledger.append(
+            IngestEvent(
+                integration=sender, kind="pagerduty", received_at=at + timedelta(seconds=2), verdict="change",
+                processed_at=at + timedelta(seconds=2) + TOOK, raw=json.dumps(body, indent=2),
+                payload=[{"action": rules.CHANGE, "occurred_at": at.isoformat(), **told}],
+            )
         )  # fmt: skip
 
 
-def contained(*, organization: Organization, now: datetime) -> int:
+def play(*, organization: Organization, now: datetime) -> None:
+    """Both stories, and the ledger of what came in for them, in its order."""
+    ledger: list[IngestEvent] = []
+    contained(organization=organization, now=now, ledger=ledger)
+    burning(organization=organization, now=now, ledger=ledger)
+    IngestEvent.objects.bulk_create(sorted(ledger, key=lambda event: event.received_at))
+
+
+def contained(*, organization: Organization, now: datetime, ledger: list[IngestEvent]) -> int:
     """SEV3: search is slow in APAC. Contained 41 min ago and watched since."""
-    stage = Stage(organization=organization, begins=now - timedelta(hours=1, minutes=52, seconds=9))
+    stage = Stage(
+        organization=organization, begins=now - timedelta(hours=1, minutes=52, seconds=9), ledger=ledger
+    )
     key, group = "SearchSlowApac", "search-apac"
     stage.signal(
         "grafana", "trigger", key, "Search suggestions slow in APAC, timeouts above 4 s on cold shards",
@@ -173,10 +225,10 @@ def contained(*, organization: Organization, now: datetime) -> int:
     return stage.end(now)
 
 
-def burning(*, organization: Organization, now: datetime) -> int:
+def burning(*, organization: Organization, now: datetime, ledger: list[IngestEvent]) -> int:
     """SEV1: checkout fails after a rollout. Acknowledged, with a commander, and not contained."""
-    stage = Stage(organization=organization, begins=now - timedelta(minutes=23, seconds=41))
-    _changes(organization, begins=stage.begins)
+    stage = Stage(organization=organization, begins=now - timedelta(minutes=23, seconds=41), ledger=ledger)
+    _changes(organization, begins=stage.begins, ledger=ledger)
     group = "checkout-5xx"
     stage.signal(
         "pagerduty", "trigger", "CheckoutHigh5xxRate", "Checkout API: 5xx after config rollout", severity="critical",

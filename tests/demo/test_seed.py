@@ -15,8 +15,8 @@ from catalog.models import Service
 from demo.management.commands.seed_demo import seed
 from incidents.models import Incident, Kind, Page, PageStatus, Status, TimelineEntry
 from incidents.timeline import verify
-from integrations.models import Integration
-from notifications.models import Delivery, DeliveryStatus
+from integrations.models import IngestEvent, Integration
+from notifications.models import Delivery, DeliveryStatus, Notification
 from oncall.models import Schedule
 from oncall.queries import on_call
 from timers.models import Firing, Timer
@@ -189,3 +189,21 @@ def test_loading_takes_few_statements(django_assert_max_num_queries):
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM timers_timer")
         assert cursor.fetchone() == (0,)
+
+
+def test_every_old_page_has_the_message_that_told_of_it():
+    seed(now=NOW)
+
+    pages = Page.objects.filter(incident__status=Status.RESOLVED)
+    assert not pages.filter(notification__isnull=True).exists()
+    assert not pages.exclude(notification__deliveries__status=DeliveryStatus.SENT).exists()
+    assert not Notification.objects.filter(status="active").exclude(recipient__username="lucia").exists()
+
+
+def test_the_ledger_lists_what_came_in_for_the_open_incidents_in_order():
+    seed(now=NOW)
+
+    events = list(IngestEvent.objects.order_by("pk"))
+    assert [event.received_at for event in events] == sorted(event.received_at for event in events)
+    assert {event.verdict for event in events} == {"opened", "joined", "resolved", "change"}
+    assert all(event.due_at is None and len(event.payload) == 1 and event.raw for event in events)

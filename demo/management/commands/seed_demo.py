@@ -63,6 +63,5 @@ def seed(*, now: datetime) -> str:
     incidents = past.make(around=around, now=now)
     past.start_numbers_at(past.LAST + 1 - len(incidents))
     past.write(incidents, organization=organization, around=around)
-    story.contained(organization=organization, now=now)
-    story.burning(organization=organization, now=now)
+    story.play(organization=organization, now=now)
     return f"Loaded {len(data.PEOPLE)} people, {len(services)} services and {len(incidents) + 2} incidents."
