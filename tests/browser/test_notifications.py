@@ -1,0 +1,57 @@
+"""The pages about being reached and about what was sent: nothing for axe, nothing scrolls sideways."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from notifications import channels, verification
+from notifications.models import Delivery
+from tests.factories.accounts import make_email, make_user
+from tests.factories.notifications import make_notification, make_rule
+from tests.notifications.fakes import FakeChannel
+from timers.transitions import fire_due
+
+
+@pytest.fixture
+def manager(address, monkeypatch):
+    now = timezone.now()
+    user = make_user("ines", full_name="Ines Okafor", role="manager")
+    mail = make_email(user, verified_at=now, label="Work")
+    make_rule(mail)
+    make_rule(mail, after=timedelta(minutes=5))
+    verification.send_code(
+        method=user.contact_methods.create(
+            kind="webhook", address="https://hooks.example.org/a/rather/long/address/that/has/to/wrap", secret="ab" * 24
+        ),
+        now=now,
+    )
+    for kind in ("email", "webhook"):
+        monkeypatch.setitem(channels.CHANNELS, kind, FakeChannel(kind))
+    make_notification(user, now=now)
+    fire_due(now=now, by="test")
+    return user
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(manager, look, axe, theme):
+    sent = Delivery.objects.filter(status="sent").latest("pk")
+    found = {}
+    for path in ("/notifications/methods/", "/notifications/ledger/", f"/notifications/ledger/{sent.pk}/"):
+        page = look(manager, path, theme=theme)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            found[f"{path} {width}"] = axe(page)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls at {width}"
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_a_step_is_added_and_removed_without_script(manager, look):
+    page = look(manager, "/notifications/methods/", script=False)
+    page.get_by_label("Urgency", exact=True).select_option("low")
+    page.get_by_label("Minutes after the page").fill("10")
+    page.get_by_role("button", name="Add step").click()
+    assert page.get_by_text("After 10 min").is_visible()
+
+    page.locator("section", has_text="Low urgency").get_by_role("button", name="Remove").first.click()
+    assert page.get_by_text("After 10 min").count() == 0
