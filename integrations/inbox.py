@@ -11,6 +11,8 @@ from django.db.models import Q
 
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
+from incidents.models import Incident, Status
+from incidents.transitions import record_change
 from integrations import rules
 from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 
@@ -112,18 +114,7 @@ def _apply(
 ) -> dict[str, Any]:
     signal = operation.signal
     if signal["action"] == rules.CHANGE:
-        with transaction.atomic():
-            ChangeEvent.objects.create(
-                integration=integration,
-                service=integration.service,
-                summary=signal["summary"],
-                source=signal["source"],
-                occurred_at=rules.time_of(signal["occurred_at"]) or received_at,
-                received_at=received_at,
-                details=signal["details"],
-                links=signal["links"],
-            )
-        return {"verdict": "change", "reason": rules.cut(signal["summary"], 200)}
+        return _record_change(integration, signal, received_at=received_at, now=now)
     outcome = apply_signal(
         origin=integration.origin,
         origin_name=integration.name,
@@ -143,6 +134,45 @@ def _apply(
         count=operation.count,
     )
     return {"verdict": outcome.verdict, "reason": outcome.reason, "incident": outcome.incident_id}
+
+
+MOST_INCIDENTS_OF_A_CHANGE = 5
+
+
+@transaction.atomic
+def _record_change(
+    integration: Integration, signal: dict[str, Any], *, received_at: datetime, now: datetime
+) -> dict[str, Any]:
+    """Kept for who asks what changed before it broke, and written into what is open on the service. Pages nobody."""
+    change = ChangeEvent.objects.create(
+        integration=integration,
+        service=integration.service,
+        summary=signal["summary"],
+        source=signal["source"],
+        occurred_at=rules.time_of(signal["occurred_at"]) or received_at,
+        received_at=received_at,
+        details=signal["details"],
+        links=signal["links"],
+    )
+    open_now = list(
+        Incident.objects.filter(service=integration.service)
+        .exclude(status=Status.RESOLVED)
+        .order_by("-pk")
+        .values_list("pk", flat=True)[:MOST_INCIDENTS_OF_A_CHANGE]
+    )
+    for incident_id in sorted(open_now):
+        record_change(
+            incident_id=incident_id,
+            text=signal["summary"],
+            data={"change": change.pk, "source": signal["source"], "links": signal["links"][:5]},
+            by_name=integration.name,
+            now=now,
+        )
+    return {
+        "verdict": "change",
+        "reason": rules.cut(signal["summary"], 200),
+        "incident": open_now[0] if open_now else None,
+    }
 
 
 def _again(outcome: dict[str, Any]) -> dict[str, Any]:

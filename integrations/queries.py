@@ -1,7 +1,9 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
+from catalog.models import Dependency
+from incidents.models import Incident
 from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 
 
@@ -63,6 +65,15 @@ def ledger(
     return found.order_by("-pk")
 
 
-def changes_of(service_id: int, *, since: datetime) -> QuerySet[ChangeEvent]:
-    """What changed before it broke, newest first."""
-    return ChangeEvent.objects.filter(service_id=service_id, occurred_at__gte=since)
+BEFORE = timedelta(hours=24)
+
+
+def changes_before(incident: Incident, *, limit: int) -> list[ChangeEvent]:
+    """What changed on the service, or on one that it needs, in the day before it broke; the latest first."""
+    needed = Dependency.objects.filter(service_id=incident.service_id).values("depends_on_id")
+    return list(
+        ChangeEvent.objects.filter(Q(service_id=incident.service_id) | Q(service_id__in=needed))
+        .filter(occurred_at__gt=incident.triggered_at - BEFORE, occurred_at__lte=incident.triggered_at)
+        .select_related("service", "integration")
+        .order_by("-occurred_at", "-pk")[:limit]
+    )

@@ -314,6 +314,21 @@ def replay(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("integrations:event", again.pk)
 
 
+# --- in the room ------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@never_cache
+@role_required("viewer")
+def changes(request: HttpRequest, incident_id: int) -> HttpResponse:
+    """What changed before this incident, which the room loads beside its alerts."""
+    incident = Incident.objects.filter(pk=incident_id).first()
+    if incident is None:
+        raise Http404(f"INC-{incident_id} does not exist")
+    context = {"incident": incident, "changes": queries.changes_before(incident, limit=8)}
+    return render(request, "integrations/_changes.html", context)
+
+
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from incidents.models import Alert, Incident
+from incidents.models import Alert, Incident, TimelineEntry
 from integrations import inbox, queries, rules, subscribers, transitions
 from integrations.models import ChangeEvent, IngestEvent
 from tests.factories.accounts import make_user
+from tests.factories.catalog import make_dependency
 from tests.factories.integrations import RECEIVED_AT, make_event, make_integration
 
 pytestmark = pytest.mark.django_db
@@ -180,6 +181,48 @@ def test_a_change_is_recorded_and_pages_nobody() -> None:
     assert (first.summary, first.service_id) == ("Deploy", integration.service_id)
     assert first.occurred_at == datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
     assert second.occurred_at == RECEIVED_AT
+
+
+def test_a_change_is_written_into_what_is_open_on_the_service_and_nowhere_else() -> None:
+    integration, other = make_integration(), make_integration()
+    for each in (integration, other):
+        make_event(each)
+        drain(each)
+    open_one = Incident.objects.get(service=integration.service)
+    change = {
+        "action": "change",
+        "summary": "Deploy 4.2",
+        "source": "ci",
+        "details": {},
+        "links": [],
+        "occurred_at": None,
+    }
+    make_event(integration, change)
+    drain(integration)
+    event = IngestEvent.objects.latest("pk")
+    assert (event.verdict, event.incident_id, event.reason) == ("change", open_one.pk, "Deploy 4.2")
+    [entry] = TimelineEntry.objects.filter(kind="change")
+    assert (entry.incident_id, entry.text, entry.actor_name) == (open_one.pk, "Deploy 4.2", integration.name)
+    open_one.refresh_from_db()
+    assert open_one.status == "triggered"
+
+
+def test_what_changed_before_it_broke_is_found_on_the_service_and_what_it_needs() -> None:
+    integration, needed, stranger = make_integration(), make_integration(), make_integration()
+    make_dependency(integration.service, needs=needed.service)
+    hours = timedelta(hours=1)
+    for sender, text, before in (
+        (integration, "own", 1 * hours), (integration, "long ago", 25 * hours), (integration, "after", -1 * hours),
+        (needed, "needed", 2 * hours), (stranger, "stranger", 1 * hours),
+    ):  # fmt: skip
+        at = NOW - before
+        ChangeEvent.objects.create(
+            integration=sender, service=sender.service, summary=text, occurred_at=at, received_at=at
+        )
+    make_event(integration)
+    drain(integration)
+    found = queries.changes_before(Incident.objects.get(), limit=8)
+    assert [change.summary for change in found] == ["own", "needed"]
 
 
 def test_warnings_stay_readable_beside_the_verdict() -> None:

@@ -1,6 +1,7 @@
 """What people see of senders and of what they sent, and who may do what."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.urls import reverse
 from accounts.models import Role, digest
 from incidents.models import Incident
 from integrations import inbox
-from integrations.models import IngestEvent, Integration
+from integrations.models import ChangeEvent, IngestEvent, Integration
 from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
 from tests.factories.integrations import RECEIVED_AT, make_event, make_integration
@@ -187,6 +188,22 @@ def test_every_kind_of_event_has_a_page(client: Client) -> None:
     for event in IngestEvent.objects.all():
         assert client.get(reverse("integrations:event", args=[event.pk])).status_code == 200
     assert client.get(reverse("integrations:event", args=[10**9])).status_code == 404
+
+
+def test_the_room_shows_what_changed_before(client: Client) -> None:
+    integration = make_integration()
+    ChangeEvent.objects.create(
+        integration=integration, service=integration.service, summary="<b>r4471</b>", received_at=RECEIVED_AT,
+        occurred_at=RECEIVED_AT - timedelta(minutes=5),
+    )  # fmt: skip
+    make_event(integration)
+    inbox.drain(integration_id=integration.pk, now=RECEIVED_AT)
+    address = reverse("integrations:changes", args=[Incident.objects.get().pk])
+    assert client.get(address).status_code == 302
+    page = as_role(client, Role.VIEWER).get(address).content.decode()
+    assert "&lt;b&gt;r4471&lt;/b&gt;" in page
+    assert "5 min before" in page
+    assert client.get(reverse("integrations:changes", args=[10**9])).status_code == 404
 
 
 # --- API ------------------------------------------------------------------------------------------------------
