@@ -35,6 +35,7 @@ COMMENT_EVERY = (
 )
 CHECK_EVERY = 60.0  # s between looks whether a viewer may still look
 BATCH_PAUSE = 0.1  # after a batch, so that a burst becomes few batches
+SENDING = 0.04
 SLOTS_PAUSE = 0.2
 LISTS_PAUSE = 0.2
 BATCH = 200  # entries
@@ -169,6 +170,8 @@ class Room:
         wait = SLOTS_PAUSE
         while True:
             await self._repaint.wait()
+            # Rendering would take turns with the loop, which is sending the entries now.
+            await asyncio.sleep(SENDING)
             self._repaint.clear()
             try:
                 self.slots = await in_thread(self.hub.painters, reads.slots, self.incident_id)
