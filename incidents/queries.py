@@ -8,6 +8,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from catalog.models import Service
+from core.lookups import holds, pk_among
 from incidents.models import (
     OPEN_STATUSES,
     Alert,
@@ -57,12 +58,12 @@ def incident_list(wanted: IncidentFilter | None = None) -> QuerySet[Incident]:
         found = found.filter(is_drill=wanted.population == "drill")
     if wanted.dedup_key:
         found = found.filter(
-            Exists(Alert.objects.filter(incident=OuterRef("pk"), dedup_key=wanted.dedup_key))
+            pk_among(Alert.objects.filter(dedup_key=wanted.dedup_key).values("incident_id"))
         )
     if wanted.text:
         number = wanted.text.upper().removeprefix("INC-")
         by_number = Q(pk=int(number)) if number.isdecimal() and len(number) < 18 else Q()
-        found = found.filter(Q(title__icontains=wanted.text) | by_number)
+        found = found.filter(Q(holds("title", wanted.text)) | by_number)
     return found
 
 

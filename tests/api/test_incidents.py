@@ -1,6 +1,7 @@
 """What the incident endpoints promise. That transitions do the right thing is tested in tests/incidents."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -324,3 +325,12 @@ def test_unknown_addresses_answer_in_json(client: Client) -> None:
         response = client.get(path)
         assert response.status_code == 404
         assert response.json()["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(("q", "count"), [("50%", 1), ("5_%", 0), ("a_b", 1), ("C:\\", 1), ("ROLLOUT", 3)])
+def test_signs_of_a_pattern_are_only_letters_in_a_search(
+    api: Api, checkout: Service, q: str, count: int
+) -> None:
+    for title in ("Rollout at 50% failed", "Rollout of a_b failed", "Rollout to C:\\ failed"):
+        declare(api, title=title)
+    assert len(refs(api.get(f"incidents/?q={quote(q)}"))) == count
