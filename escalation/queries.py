@@ -30,7 +30,7 @@ class Rung:
     """None: the catch-all."""
     name: str
     state: str
-    """answered, paging, missed, skipped, next, later, passed (automation without people)"""
+    """answered, paging, missed, off (called off), skipped, next, later, passed (automation without people)"""
     due_at: datetime | None = None
     """When it is paged, as things stand; None when it has been or will not be."""
     paged_at: datetime | None = None
@@ -103,7 +103,7 @@ def _rung(
     elif pages and any(page.status == PageStatus.PAGING for page in pages):
         state = "paging"
     elif pages:
-        state = "missed"
+        state = "missed" if any(page.status == PageStatus.MISSED for page in pages) else "off"
     elif tier["level"] in skipped and index <= run.index:
         state, note = "skipped", skipped[tier["level"]]
     elif not tier["targets"]:

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from accounts.models import Role
 from escalation.models import Policy, ServicePolicy
+from escalation.transitions import escalate_now
 from incidents import links, transitions
 from incidents.models import Kind, PageStatus
 from tests.factories.accounts import make_user
@@ -62,6 +63,15 @@ def test_after_the_answer_the_ladder_says_who_and_how_fast(client, cast):
         (1, "answered", None), (2, "later", None), (3, "later", None), (None, "later", None),
     ]  # fmt: skip
     assert shown.rungs[0].answered_after == timedelta(seconds=70)
+
+
+def test_a_tier_that_was_paged_when_somebody_else_answered_is_called_off_not_missed(client, cast):
+    sign_in(client)
+    incident, at = cast["incident"], timezone.now()
+    escalate_now(incident_id=incident.pk, by=cast["ada"], reason="", now=at)
+    transitions.acknowledge(incident_id=incident.pk, by=cast["ada"], now=at)
+    shown = client.get(reverse("escalation:ladder", args=[incident.pk])).context["ladder"]
+    assert [rung.state for rung in shown.rungs] == ["answered", "off", "later", "later"]
 
 
 def test_escalating_asks_first_and_pages_on_post(client, cast):
