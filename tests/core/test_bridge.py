@@ -1,6 +1,7 @@
 """The step from the event loop to the threads that run Django."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -34,7 +35,11 @@ def ask(application: bridge.Application, messages: list[dict], **more: Any) -> l
     async def send(message: dict) -> None:
         sent.append(message)
 
-    asyncio.run(bridge.Bridge(application, threads=1)(scope(**more), receive, send))
+    # In a thread of its own: after a browser test a loop of playwright's is running in this one.
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(
+            lambda: asyncio.run(bridge.Bridge(application, threads=1)(scope(**more), receive, send))
+        ).result()
     return sent
 
 
