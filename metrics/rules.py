@@ -102,9 +102,9 @@ def figures(triggered_at: datetime, marks: Iterable[Mark]) -> Figures:
         else:
             unanswered = Unanswered.ENDED_ITSELF if first_resolution.by_machine else Unanswered.ENDED_BY_HAND
     return Figures(
-        acknowledge=acknowledged and acknowledged - triggered_at,
-        contain=contained and contained - triggered_at,
-        repair=resolved and resolved - triggered_at,
+        acknowledge=None if acknowledged is None else acknowledged - triggered_at,
+        contain=None if contained is None else contained - triggered_at,
+        repair=None if resolved is None else resolved - triggered_at,
         unanswered=unanswered,
     )
 
@@ -182,9 +182,9 @@ def headline(incidents: int, spreads: dict[Measure, Spread], changes: dict[Measu
     if same:
         return f"We {_listed(same)} as fast as before"
     known = [
-        f"{VERBS[measure]} in {duration(spreads[measure].median)}"
+        f"{VERBS[measure]} in {duration(median)}"
         for measure in Measure
-        if spreads[measure].is_enough and spreads[measure].median is not None
+        if spreads[measure].is_enough and (median := spreads[measure].median) is not None
     ]
     return f"We {_listed(known)}" if known else "Too few to say"
 
