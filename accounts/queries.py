@@ -26,6 +26,10 @@ def admins() -> QuerySet[User]:
     return User.objects.filter(Q(role=Role.ADMIN) | Q(is_superuser=True), is_active=True)
 
 
+def is_address_of_another(user: User, address: str) -> bool:
+    return User.objects.exclude(pk=user.pk).filter(email__iexact=address.replace("\x00", "")).exists()
+
+
 def tokens_of(user: User) -> QuerySet[ApiToken]:
     return user.api_tokens.order_by("-pk")
 

@@ -4,6 +4,7 @@ import zoneinfo
 from datetime import datetime
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -161,6 +162,15 @@ def set_theme(*, user: User, theme: str) -> None:
     if theme not in Theme.values:
         raise Invalid("No such theme.", fields={"theme": [f"One of {', '.join(Theme.values)}."]})
     User.objects.filter(pk=user.pk).update(theme=theme)
+
+
+@transaction.atomic
+def vouch_for_address(*, user: User) -> None:
+    """Tell allauth that the address is the person's own: an admin gave it, or its link was opened."""
+    known = EmailAddress.objects.filter(user=user)
+    known.exclude(email__iexact=user.email).filter(primary=True).update(primary=False)
+    if not known.filter(email__iexact=user.email).update(verified=True, primary=True):
+        EmailAddress.objects.create(user=user, email=user.email.lower(), verified=True, primary=True)
 
 
 def update_profile(*, user: User, full_name: str, time_zone: str) -> None:

@@ -5,6 +5,7 @@ from accounts import views
 app_name = "accounts"
 
 urlpatterns = [
+    path("account/email/", views.email, name="email"),  # before allauth's own
     path("profile/", views.profile, name="profile"),
     path("profile/theme/", views.theme, name="theme"),
     path("profile/tokens/", views.token_create, name="token_create"),

@@ -1,5 +1,6 @@
 """A person's own page, and the pages of people and teams."""
 
+from allauth.account import views as allauth_views
 from allauth.account.forms import ResetPasswordForm
 from django import forms
 from django.contrib import messages
@@ -73,6 +74,18 @@ def _address(*names: str) -> str | None:
         except NoReverseMatch:
             continue
     return None
+
+
+@role_required("viewer")
+def email(request: HttpRequest) -> HttpResponse:
+    """allauth's page to change the address. It must know the present one, or it would drop it at once for the new."""
+    wanted = request.POST.get("email", "").strip()
+    if "action_add" in request.POST and queries.is_address_of_another(request.user, wanted):
+        # Colleagues see each other's addresses, so there is nothing to hide.
+        messages.error(request, f"Somebody has the address {wanted[:254]} already.")
+        return redirect("account_email")
+    transitions.vouch_for_address(user=request.user)
+    return allauth_views.email(request)
 
 
 @require_POST

@@ -9,8 +9,8 @@ from incidents.views import home
 
 APPS: list[tuple[str, str]] = [
     ("", "integrations.ingest_urls"),  # first: incoming alerts are the most frequent requests
-    ("account/", "allauth.urls"),
     ("", "accounts.urls"),
+    ("account/", "allauth.urls"),
     ("incidents/", "incidents.urls"),
     ("schedules/", "oncall.urls"),
     ("services/", "catalog.urls"),
