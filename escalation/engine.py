@@ -4,6 +4,8 @@ Every function here expects the incident to be locked by its caller, and leaves 
 in that transaction. There is always a next step until somebody answers: the last one comes again and again.
 """
 
+import functools
+import json
 from datetime import datetime, timedelta
 
 from accounts.models import User
@@ -20,12 +22,24 @@ from timers.transitions import cancel_timer, set_timer
 
 STEP = "escalation.step"
 
+_POSITION = ("status", "index", "loop", "step", "step_started_at")
+
 
 # ---------------------------------------------------------------------------------------------------- snapshot
 
 
 def snapshot_of(policy: Policy) -> dict:
     """The policy as JSON, so that later edits move no running incident."""
+    return json.loads(_snapshot(policy.pk, policy.version, policy.created_at))
+
+
+@functools.lru_cache(maxsize=500)
+def _snapshot(policy_id: int, version: int, created_at: datetime) -> str:
+    """Read once in each process for each version, since every change of a policy makes a new one."""
+    return json.dumps(_read_snapshot(Policy.objects.get(pk=policy_id)))
+
+
+def _read_snapshot(policy: Policy) -> dict:
     tiers = policy.tiers.prefetch_related("targets__schedule", "targets__user", "targets__team")
     return {
         "policy": policy.pk,
@@ -215,12 +229,13 @@ def _go_to(
                 f"{run.snapshot['repeats']}",
                 data={"loop": position.loop},
             )  # fmt: skip
-        candidates = candidates_of(tier, service=incident.service, at=now)
+        candidates, people = candidates_of(tier, service=incident.service, at=now)
         chosen = rules.recipients(
             candidates, paged_in_loop=() if again else _paged_in_loop(incident, run, position.loop)
         )
         if chosen:
-            _page_tier(incident, run, position, chosen=chosen, now=now, why=why, by=by)
+            recipients = [(people[each.user_id], each.reason) for each in chosen]
+            _page_tier(incident, run, position, recipients=recipients, now=now, why=why, by=by)
             return
         if tier["level"] > 0 or tier["targets"]:
             nobody = rules.why_nobody(tier, candidates)
@@ -233,7 +248,7 @@ def _go_to(
 
 
 def _page_tier(
-    incident: Incident, run: Run, position: Position, *, chosen: list[rules.Candidate], now: datetime, why: str,
+    incident: Incident, run: Run, position: Position, *, recipients: list[tuple[User, str]], now: datetime, why: str,
     by: User | None,
 ) -> None:  # fmt: skip
     tier = run.snapshot["tiers"][position.index]
@@ -244,21 +259,19 @@ def _page_tier(
     run.status = RunStatus.RUNNING if incident.status == Status.TRIGGERED else run.status
     run.step += 1
     run.step_started_at = now
-    run.save(update_fields=["index", "loop", "status", "step", "step_started_at"])
     runs_on = incident.status == Status.TRIGGERED
     otherwise = f"{next_label(run)} in {duration(within)}" if due_at and runs_on else ""
-    people = User.objects.in_bulk([each.user_id for each in chosen])
     pages = page_people(
         incident, step_key=_step_key(run), now=now,
         requests=[
             PageRequest(
-                recipient=people[each.user_id], reason=each.reason, expected=tier["expected"], tier=tier["level"],
+                recipient=person, reason=reason, expected=tier["expected"], tier=tier["level"],
                 tier_name=tier["name"], answer_by=due_at if runs_on else None, otherwise=otherwise,
             )
-            for each in chosen
+            for person, reason in recipients
         ],
     )  # fmt: skip
-    reasons = "; ".join(dict.fromkeys(_lower_first(each.reason) for each in chosen))
+    reasons = "; ".join(dict.fromkeys(_lower_first(reason) for _, reason in recipients))
     because = f" ({why})" if why else ""
     then = f". Without an answer, {_lower_first(otherwise)}" if otherwise else ""
     timeline.record(
@@ -273,6 +286,8 @@ def _page_tier(
     )  # fmt: skip
     if runs_on:
         _arm(incident, run, due_at=due_at, now=now)
+    else:
+        run.save(update_fields=_POSITION)
 
 
 def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) -> None:
@@ -285,7 +300,6 @@ def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) ->
     run.step += 1
     run.step_started_at = now
     run.index = len(run.snapshot["tiers"])
-    run.save(update_fields=["status", "step", "step_started_at", "index", "loop"])
     people = catch_all_people(run.snapshot["catch_all"])
     otherwise = f"You are paged again in {duration(every)}" if runs_on else ""
     pages = page_people(
@@ -310,11 +324,13 @@ def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) ->
     )  # fmt: skip
     if runs_on:
         _arm(incident, run, due_at=due_at, now=now)
+    else:
+        run.save(update_fields=_POSITION)
 
 
 def _arm(incident: Incident, run: Run, *, due_at: datetime | None, now: datetime) -> None:
     run.due_at = due_at
-    run.save(update_fields=["due_at"])
+    run.save(update_fields=[*_POSITION, "due_at"])
     if due_at is None:
         cancel_timer(kind=STEP, key=str(incident.pk))
     else:
@@ -359,6 +375,8 @@ def _step_key(run: Run) -> str:
 
 def _paged_in_loop(incident: Incident, run: Run, loop: int) -> set[int]:
     """People whom tiers of this pass have paged. The timeline knows the pass of each step."""
+    if run.step == 0:
+        return set()
     entries = incident.timeline.filter(kind=Kind.PAGED, at__gte=run.started_at, data__loop=loop)
     return {person for people in entries.values_list("data__people", flat=True) for person in people}
 

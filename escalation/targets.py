@@ -11,8 +11,13 @@ from escalation.rules import Candidate
 from oncall.queries import on_call
 
 
-def candidates_of(tier: Mapping[str, Any], *, service: Service, at: datetime) -> list[Candidate]:
-    """Whom the tier's targets give at this moment, in the order of the targets; a person may come twice."""
+def candidates_of(
+    tier: Mapping[str, Any], *, service: Service, at: datetime
+) -> tuple[list[Candidate], dict[int, User]]:
+    """Whom the tier's targets give at this moment, in the order of the targets, and these people by id.
+
+    A person may come twice; nobody who may not sign in any more comes at all.
+    """
     found: list[Candidate] = []
     targets = tier["targets"]
     schedules = [target["id"] for target in targets if target["kind"] == TargetKind.SCHEDULE]
@@ -41,12 +46,8 @@ def candidates_of(tier: Mapping[str, Any], *, service: Service, at: datetime) ->
                 found.append(Candidate(service.primary_responder_id, f"Primary for {service.name}"))
             case TargetKind.SERVICE_SECONDARY if service.secondary_responder_id:
                 found.append(Candidate(service.secondary_responder_id, f"Secondary for {service.name}"))
-    active = set(
-        User.objects.filter(pk__in=[each.user_id for each in found], is_active=True).values_list(
-            "pk", flat=True
-        )
-    )
-    return [each for each in found if each.user_id in active]
+    people = User.objects.filter(is_active=True).in_bulk({each.user_id for each in found}) if found else {}
+    return [each for each in found if each.user_id in people], people
 
 
 def catch_all_people(ids: Sequence[int]) -> list[User]:
