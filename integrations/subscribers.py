@@ -19,11 +19,13 @@ _pruned_at: datetime | None = None
 @sweep
 def sweep_inboxes(now: datetime) -> None:
     """Hand over what waits longer than a second; take it from here when no worker comes."""
-    stop_at = time.monotonic() + LONGEST_SECONDS
+    told, stop_at = True, None
     for integration_id, waits_since in queries.waiting_inboxes(before=now - HINT_AFTER):
-        told = hints.hint(integration_id)
+        told = told and hints.hint(integration_id)  # a broker that hangs is asked once in a round
         if told and waits_since > now - PATIENCE:
             continue
+        # Counted from here: waiting for a broker that hangs must not use up the time for the work.
+        stop_at = stop_at or time.monotonic() + LONGEST_SECONDS
         while time.monotonic() < stop_at:
             if not inbox.drain(integration_id=integration_id, now=timezone.now()):
                 break

@@ -387,6 +387,24 @@ def test_without_a_broker_the_timekeeper_works_at_once(monkeypatch: pytest.Monke
     assert verdicts() == ["opened"]
 
 
+def test_a_broker_that_hangs_is_asked_once_and_costs_no_time_for_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    asked: list[int] = []
+
+    def hangs(pk: int) -> bool:
+        asked.append(pk)
+        clock[0] += 0.5  # its time-out, longer than a round may work
+        return False
+
+    monkeypatch.setattr(subscribers.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(subscribers.hints, "hint", hangs)
+    for name in ("one", "two"):
+        make_event(make_integration(name=name))
+    subscribers.sweep_inboxes(RECEIVED_AT + timedelta(seconds=1.1))
+    assert verdicts() == ["opened", "opened"]
+    assert len(asked) == 1
+
+
 def test_looking_for_waiting_inboxes_is_one_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         assert queries.waiting_inboxes(before=NOW) == []
