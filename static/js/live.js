@@ -5,7 +5,6 @@
    Events on body:  incident:changed    {ids, groups, seq}   after a batch that changes more than the talk
                     incidents:changed   {ids}                on pages that show several
                     muster:paged        {page, ref, …}       the viewer is called
-   An element with data-refresh gets the event "refresh" when its incidents changed and neither pointer nor focus is in it.
    #live holds the word "Live"; #offline is made here. The server's side is incidents/live/. */
 (() => {
   "use strict";
@@ -285,12 +284,6 @@
 
   // --- lists ----------------------------------------------------------------------------------------------------------
   let changedIds = new Set(), listTimer = 0;
-  const busy = (el) => el.matches(":hover") || el.contains(document.activeElement);
-  const refresh = (el) => {
-    if (busy(el)) { el.dataset.stale = ""; return; }
-    delete el.dataset.stale;
-    el.dispatchEvent(new CustomEvent("refresh"));
-  };
   const listsChanged = (ids) => {
     ids.forEach((id) => changedIds.add(id));
     if (listTimer) return;
@@ -299,12 +292,8 @@
       const detail = { ids: [...changedIds] };
       changedIds = new Set();
       body.dispatchEvent(new CustomEvent("incidents:changed", { bubbles: true, detail }));
-      $$("[data-refresh]").forEach(refresh);
     }, 50 + Math.random() * 450);
   };
-  const settle = () => setTimeout(() => $$("[data-refresh][data-stale]").forEach(refresh), 300);
-  document.addEventListener("pointerout", (e) => { if (e.target.closest && e.target.closest("[data-stale]")) settle(); });
-  document.addEventListener("focusout", (e) => { if (e.target.closest && e.target.closest("[data-stale]")) settle(); });
 
   // --- the viewer is called -------------------------------------------------------------------------------------------
   const told = new Set();

@@ -201,19 +201,6 @@ def test_home_shows_a_new_incident_by_itself(look, ines, ravi):
     expect(page.locator("#now")).to_contain_text("Ledger is down")
 
 
-def test_a_list_is_not_changed_under_the_pointer(look, ines, ravi, incident):
-    page = look(ines, "/incidents/")
-    page.locator("[data-refresh]").hover()
-    page.wait_for_timeout(500)
-    transitions.declare(
-        service=make_service("ledger"), title="Ledger is down", severity=1, by=ravi, now=timezone.now()
-    )
-    page.wait_for_timeout(2500)
-    expect(page.locator("[data-refresh]")).not_to_contain_text("Ledger is down")
-    page.mouse.move(2, 2)
-    expect(page.locator("[data-refresh]")).to_contain_text("Ledger is down")
-
-
 def test_who_is_called_is_told_on_any_page(look, ines, ravi, incident):
     page = look(ravi, "/")
     page.wait_for_timeout(1000)
