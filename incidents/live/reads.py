@@ -3,9 +3,10 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -152,13 +153,14 @@ class Call:
 
 
 def waiting_calls(
-    user_ids: Iterable[int], incident_ids: Collection[int] | None, since: Any = None
+    user_ids: Collection[int], incident_ids: Collection[int] | None, since: datetime | None = None
 ) -> list[Call]:
     """Pages of these people that wait. `incident_ids`: of these incidents only; `since`: paged after that."""
-    pages = Page.objects.filter(recipient_id__in=list(user_ids), status=PageStatus.PAGING).select_related(
-        "incident"
-    )
-    if incident_ids is not None:
+    pages = Page.objects.filter(status=PageStatus.PAGING).select_related("incident")
+    if incident_ids is None:
+        pages = pages.filter(recipient_id__in=user_ids)
+    else:
+        # Few pages wait for an answer, many people may look: the people are compared here.
         pages = pages.filter(incident_id__in=incident_ids)
     if since is not None:
         pages = pages.filter(paged_at__gt=since)
@@ -182,4 +184,5 @@ def waiting_calls(
             ),
         )
         for page in pages.order_by("pk")
+        if page.recipient_id in user_ids
     ]
