@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from core.words import duration
 from metrics.rules import Spread
@@ -77,11 +78,11 @@ def axis(highest: float) -> list[int]:
     """Round durations from zero to at least `highest` seconds, in at most five steps."""
     for step in _STEPS:
         if highest <= step * 5:
-            return list(range(0, step * max(-(-int(highest + 0.999) // step), 1) + 1, step))
+            return list(range(0, step * max(-(-ceil(highest) // step), 1) + 1, step))
     step = _STEPS[-1]
     while highest > step * 5:
         step *= 2
-    return list(range(0, step * -(-int(highest + 0.999) // step) + 1, step))
+    return list(range(0, step * -(-ceil(highest) // step) + 1, step))
 
 
 def _per_cent(value: float) -> str:

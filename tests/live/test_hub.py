@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.conf import settings
@@ -46,7 +47,9 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
         finally:
             hub_module.hub().close()
 
-    asyncio.run(whole())
+    # In a thread of its own: a browser test of the same worker leaves its loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(whole())).result()
 
 
 def test_whose_session_has_ended_is_shown_out(publishing, incident, session, monkeypatch):
