@@ -22,7 +22,7 @@ run: $(VENV)/.run static/vendor/tabler.min.css ## set up and start Muster with d
 
 test: setup ## the whole test suite, against a real PostgreSQL, Valkey and browser
 	$(BIN)/python -m tests.browser
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 setup: $(VENV)/.dev static/vendor/tabler.min.css ## install what running, testing and linting need
 

@@ -20,6 +20,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         call_command("assets")  # pages in a real browser need them under their final names
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that two workers end at the same time. Browser tests last: they leave an event loop running
+    in their process, beside which no other can be started."""
+    first, last = ("tests/journeys/", "tests/core/test_up.py"), ("tests/browser/",)
+    items.sort(
+        key=lambda item: 0 if item.nodeid.startswith(first) else 2 if item.nodeid.startswith(last) else 1
+    )
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
     """For pytest-playwright: the browser of this machine."""
