@@ -34,7 +34,7 @@ COMMENT_EVERY = (
     10.0  # while the database is away and nothing else is sent, so that no proxy closes the streams
 )
 CHECK_EVERY = 60.0  # s between looks whether a viewer may still look
-BATCH_PAUSE = 0.1  # after a batch, so that a burst becomes few batches
+BATCH_PAUSE = 0.05  # after a batch, so that a burst becomes few batches
 SENDING = 0.04
 SLOTS_PAUSE = 0.2
 LISTS_PAUSE = 0.2
@@ -140,19 +140,19 @@ class Room:
         return None
 
     async def _bring_entries(self) -> None:
-        wait = 0.0
+        failing = 0.0
         while True:
             await self._wake.wait()
-            await asyncio.sleep(wait)
             self._wake.clear()
             try:
                 batch = await in_thread(self.hub.senders, reads.entries, self.incident_id, self.seq, BATCH)
             except Exception as error:  # the database is away, or an entry cannot be rendered
                 self.hub.complain("The entries of INC-%s cannot be read: %s", self.incident_id, error)
-                wait = min(max(wait * 2, 0.5), 5.0)
+                failing = min(max(failing * 2, 0.5), 5.0)
                 self._wake.set()
+                await asyncio.sleep(failing)
                 continue
-            wait = BATCH_PAUSE if batch else 0.0
+            failing = 0.0
             if batch:
                 self.seq = batch[-1].seq
                 self.recent.extend(batch)
@@ -164,6 +164,8 @@ class Room:
                 self._wanted = self.seq  # a hint of something that is not there
             if len(batch) == BATCH or self._wanted > self.seq:
                 self._wake.set()
+            if batch:
+                await asyncio.sleep(BATCH_PAUSE)
 
     async def _bring_slots(self) -> None:
         """After the entries, so never older than they are; and not as often, as they are all drawn anew."""
