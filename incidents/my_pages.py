@@ -28,10 +28,15 @@ def my_pages(request: HttpRequest) -> HttpResponse:
         "now": timezone.now(),
         "waiting": list(queries.waiting_pages(request.user)[:20]),
         "history": [
-            {"page": page, "deliveries": list(page.notification.deliveries.all()) if page.notification else []}
+            {
+                "page": page,
+                "deliveries": list(page.notification.deliveries.all()) if page.notification else [],
+            }
             for page in rows
         ],
-        "next_url": f"{reverse('incidents:my_pages')}?before={rows[-1].pk}" if len(shown) > PER_PAGE else None,
+        "next_url": f"{reverse('incidents:my_pages')}?before={rows[-1].pk}"
+        if len(shown) > PER_PAGE
+        else None,
         "gaps": readiness(request.user),
     }
     return render(request, "incidents/my_pages.html", context)

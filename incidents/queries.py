@@ -57,9 +57,7 @@ def incident_list(wanted: IncidentFilter | None = None) -> QuerySet[Incident]:
     if wanted.population:
         found = found.filter(is_drill=wanted.population == "drill")
     if wanted.dedup_key:
-        found = found.filter(
-            pk_among(Alert.objects.filter(dedup_key=wanted.dedup_key).values("incident_id"))
-        )
+        found = found.filter(pk_among(Alert.objects.filter(dedup_key=wanted.dedup_key).values("incident_id")))
     if wanted.text:
         number = wanted.text.upper().removeprefix("INC-")
         by_number = Q(pk=int(number)) if number.isdecimal() and len(number) < 18 else Q()

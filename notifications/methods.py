@@ -71,7 +71,9 @@ def send_test(*, user: User, method_id: int, now: datetime) -> Notification:
         raise Refused("Verify this method first.")
     sent = queries.sent_by_hand_since(user, queries.TEST_TOPIC, queries.recently(now))
     if sent >= rules.TESTS_PER_HOUR:
-        raise Refused(f"{sent} tests were sent within the hour. The next one can be sent later.", code="too_many")
+        raise Refused(
+            f"{sent} tests were sent within the hour. The next one can be sent later.", code="too_many"
+        )
     return transitions.notify_by(
         method=method, dedupe_key=f"test:{secrets.token_hex(12)}", topic=f"{queries.TEST_TOPIC}{method.pk}", now=now,
         title="Test: Muster reaches you here", reason="You asked for a test",
@@ -90,7 +92,9 @@ def add_rule(*, user: User, urgency: str, method_id: int, minutes: int) -> Notif
         raise Invalid("Not added.", fields={"minutes": ["Between 0 and 1,440 minutes."]})
     method = method_of(user, method_id)
     if method.verified_at is None:
-        raise Invalid("Not added.", fields={"method": ["Verify this method first. Until then it is not used."]})
+        raise Invalid(
+            "Not added.", fields={"method": ["Verify this method first. Until then it is not used."]}
+        )
     same = user.notification_rules.filter(urgency=urgency)
     seconds = int(timedelta(minutes=minutes).total_seconds())
     if same.filter(method=method, delay_seconds=seconds).exists():

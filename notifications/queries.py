@@ -83,9 +83,7 @@ _STILL_WANTED = """
 
 
 def delivery_to_send(delivery_id: int) -> Delivery | None:
-    return (
-        Delivery.objects.select_related("notification__recipient", "method").filter(pk=delivery_id).first()
-    )
+    return Delivery.objects.select_related("notification__recipient", "method").filter(pk=delivery_id).first()
 
 
 def notification_id_of(delivery_id: int) -> int | None:

@@ -8,7 +8,9 @@ from catalog.readiness import Check, register
 
 def _reached(responder: str) -> Exists:
     return Exists(
-        ContactMethod.objects.filter(user=OuterRef(responder), verified_at__isnull=False, disabled_at__isnull=True)
+        ContactMethod.objects.filter(
+            user=OuterRef(responder), verified_at__isnull=False, disabled_at__isnull=True
+        )
     )
 
 

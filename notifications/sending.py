@@ -50,7 +50,9 @@ def _send(claimed: Claimed) -> tuple[str, str]:
         return AttemptOutcome.TRANSIENT, str(error)
     except DatabaseError:
         raise
-    except Exception as error:  # a fault of ours must not end the message: it is tried again, and seen in the log
+    except (
+        Exception
+    ) as error:  # a fault of ours must not end the message: it is tried again, and seen in the log
         log.exception("channel_failed", channel=delivery.channel, delivery=delivery.pk)
         return AttemptOutcome.TRANSIENT, f"Fault in the channel: {error!r}"[:500]
     return AttemptOutcome.SENT, said
@@ -75,7 +77,9 @@ def message_of(delivery: Delivery) -> Message:
         body=body,
         link=urljoin(f"{settings.MUSTER_BASE_URL}/", notification.link) if notification.link else "",
         action={"page": "Open and acknowledge"}.get(kind, "Open"),
-        why="" if kind == "verification" else f"Muster sent this to {notification.recipient}. {delivery.reason}.",
+        why=""
+        if kind == "verification"
+        else f"Muster sent this to {notification.recipient}. {delivery.reason}.",
         urgency=notification.urgency,
         topic=notification.topic,
         recipient=str(notification.recipient),

@@ -105,7 +105,11 @@ def _add_delivery(
 
 def _arm(delivery: Delivery, *, due_at: datetime, now: datetime) -> None:
     set_timer(
-        kind=DELIVER, key=str(delivery.pk), due_at=due_at, now=now, payload={"notification": delivery.notification_id}
+        kind=DELIVER,
+        key=str(delivery.pk),
+        due_at=due_at,
+        now=now,
+        payload={"notification": delivery.notification_id},
     )
 
 
@@ -146,7 +150,9 @@ def _cancel_waiting(delivery_ids: Collection[int], *, now: datetime) -> None:
 class Claimed:
     """This attempt is ours. Whoever holds it may use the network, once."""
 
-    delivery: Delivery = field(compare=False, repr=False)  # with notification, recipient and method, to write it from
+    delivery: Delivery = field(
+        compare=False, repr=False
+    )  # with notification, recipient and method, to write it from
     delivery_id: int
     number: int
     at: datetime
@@ -304,7 +310,9 @@ def send_again(*, delivery_id: int, by: User, now: datetime) -> Delivery:
     delivery = Delivery.objects.select_related("notification").get(pk=delivery_id)
     notification = delivery.notification
     if delivery.status != DeliveryStatus.FAILED:
-        raise Refused(f"This message is {delivery.get_status_display().lower()}. Only a failed one is sent again.")
+        raise Refused(
+            f"This message is {delivery.get_status_display().lower()}. Only a failed one is sent again."
+        )
     if notification.status != NotificationStatus.ACTIVE:
         raise Refused("Nobody waits for this message any more.")
     step = max(notification.deliveries.values_list("step", flat=True)) + 1
@@ -321,7 +329,9 @@ def drop_method(*, method: ContactMethod, now: datetime) -> None:
     pending = Notification.objects.filter(deliveries__pk__in=waiting).distinct().values_list("pk", flat=True)
     locked = {
         row.pk: row
-        for row in Notification.objects.select_for_update(no_key=True).filter(pk__in=list(pending)).order_by("pk")
+        for row in Notification.objects.select_for_update(no_key=True)
+        .filter(pk__in=list(pending))
+        .order_by("pk")
     }
     rows = list(Delivery.objects.filter(pk__in=waiting, status=DeliveryStatus.WAITING).order_by("pk"))
     method.delete()

@@ -27,7 +27,9 @@ def send_code(*, method: ContactMethod, now: datetime) -> None:
     """A new code is sent; an older one no longer counts. Raises Refused when too many were asked for."""
     asked = queries.sent_by_hand_since(method.user, queries.VERIFY_TOPIC, queries.recently(now))
     if asked >= rules.CODES_PER_HOUR:
-        raise Refused(f"{asked} codes were sent within the hour. The next one can be sent later.", code="too_many")
+        raise Refused(
+            f"{asked} codes were sent within the hour. The next one can be sent later.", code="too_many"
+        )
     nonce = secrets.token_hex(16)
     Verification.objects.update_or_create(
         method=method, defaults={"nonce": nonce, "sent_at": now, "wrong_tries": 0}
@@ -46,7 +48,9 @@ def send_code(*, method: ContactMethod, now: datetime) -> None:
 def confirm(*, method: ContactMethod, code: str, now: datetime) -> None:
     """The method counts from now on. Raises Invalid with what to do when the code is wrong or old."""
     if not _confirmed(method=method, code=code, now=now):
-        raise Invalid("This is not the code. Look at the newest message.", fields={"code": ["This is not the code."]})
+        raise Invalid(
+            "This is not the code. Look at the newest message.", fields={"code": ["This is not the code."]}
+        )
 
 
 @transaction.atomic

@@ -188,7 +188,9 @@ def ledger(request: HttpRequest) -> HttpResponse:
     chosen = {key: value for key, value in (("status", status), ("person", person)) if value}
     context = {
         "deliveries": rows[:PER_PAGE],
-        "older_url": f"?{urlencode({**chosen, 'before': rows[PER_PAGE - 1].pk})}" if len(rows) > PER_PAGE else "",
+        "older_url": f"?{urlencode({**chosen, 'before': rows[PER_PAGE - 1].pk})}"
+        if len(rows) > PER_PAGE
+        else "",
         "first_url": f"?{urlencode(chosen)}" if before is not None else "",
         "clear_url": reverse("notifications:ledger"),
         "statuses": DeliveryStatus.choices,

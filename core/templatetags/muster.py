@@ -191,7 +191,9 @@ def said(text: str) -> SafeString:
     parts = _CODE.split(text)
     return mark_safe(
         "".join(
-            format_html('<code class="mono">{}</code>', part) if index % 2 else urlize(part, nofollow=True, autoescape=True)
+            format_html('<code class="mono">{}</code>', part)
+            if index % 2
+            else urlize(part, nofollow=True, autoescape=True)
             for index, part in enumerate(parts)
         )
     )

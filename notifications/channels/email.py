@@ -67,7 +67,11 @@ class _Line:
 
     def ready(self, deadline: float) -> BaseEmailBackend:
         """An open connection that answered a moment ago."""
-        wanted = (settings.EMAIL_BACKEND, getattr(settings, "EMAIL_HOST", ""), getattr(settings, "EMAIL_PORT", 0))
+        wanted = (
+            settings.EMAIL_BACKEND,
+            getattr(settings, "EMAIL_HOST", ""),
+            getattr(settings, "EMAIL_PORT", 0),
+        )
         if self.backend is not None and (self.settings != wanted or self.sent >= MESSAGES_PER_CONNECTION):
             self.hang_up()
         if self.backend is not None and time.monotonic() - self.used_at > TRUST_IDLE_SECONDS:
@@ -130,7 +134,9 @@ class EmailChannel:
         except smtplib.SMTPAuthenticationError as error:
             # Not this address's fault, and mended by the operator.
             line.hang_up()
-            raise TransientError(f"The mail server does not let Muster in: {_said(error.smtp_code, error.smtp_error)}") from None
+            raise TransientError(
+                f"The mail server does not let Muster in: {_said(error.smtp_code, error.smtp_error)}"
+            ) from None
         except smtplib.SMTPResponseException as error:
             line.hang_up()
             raise _refusal(error.smtp_code, error.smtp_error) from None
@@ -139,7 +145,9 @@ class EmailChannel:
             raise PermanentError(f"The mail cannot be written: {error}") from None
         except ssl.SSLError as error:
             line.hang_up()
-            raise TransientError(f"No secure connection to the mail server: {error.reason or error}") from None
+            raise TransientError(
+                f"No secure connection to the mail server: {error.reason or error}"
+            ) from None
         except (OSError, smtplib.SMTPException, socket.gaierror) as error:
             line.hang_up()
             raise TransientError(f"The mail server does not answer: {_line_of(error)}") from None
@@ -196,7 +204,11 @@ def compose(message: Message) -> EmailMultiAlternatives:
     top, rest = rules.heading(title=message.title, body=message.body)
     html = render_to_string(
         "notifications/email.html",
-        {"message": message, "top": top, "facts": [_fact(line) for line in rest.splitlines() if line.strip()]},
+        {
+            "message": message,
+            "top": top,
+            "facts": [_fact(line) for line in rest.splitlines() if line.strip()],
+        },
     )
     mail.attach_alternative(html, "text/html")
     return mail

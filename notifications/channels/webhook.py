@@ -47,7 +47,9 @@ def validate_url(url: str) -> None:
     if not host:
         raise ValidationError("The address names no host. Example: https://example.org/hook")
     if parts.username or parts.password:
-        raise ValidationError("Leave user and password out of the address. Muster signs each message instead.")
+        raise ValidationError(
+            "Leave user and password out of the address. Muster signs each message instead."
+        )
     if any(letter.isspace() or ord(letter) < 32 for letter in url) or parts.fragment:
         raise ValidationError("The address holds a blank or a #. Example: https://example.org/hook")
     if private:
@@ -174,7 +176,9 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self.stream.start_tls(ssl_context, server_hostname, self.line.left(timeout)), self.line)
+        return _Stream(
+            self.stream.start_tls(ssl_context, server_hostname, self.line.left(timeout)), self.line
+        )
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)
@@ -192,7 +196,9 @@ def _checked_address(host: str, port: int) -> str:
     if not settings.MUSTER_ALLOW_PRIVATE_WEBHOOKS:
         for address in addresses:
             if not rules.is_public(address):
-                raise PermanentError(f"{host} is {address}, inside a private network. Muster does not call it.")
+                raise PermanentError(
+                    f"{host} is {address}, inside a private network. Muster does not call it."
+                )
     addresses.sort(key=lambda each: ipaddress.ip_address(each.split("%")[0]).version)
     return addresses[0]
 

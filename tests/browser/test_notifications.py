@@ -22,7 +22,9 @@ def manager(address, monkeypatch):
     make_rule(mail, after=timedelta(minutes=5))
     verification.send_code(
         method=user.contact_methods.create(
-            kind="webhook", address="https://hooks.example.org/a/rather/long/address/that/has/to/wrap", secret="ab" * 24
+            kind="webhook",
+            address="https://hooks.example.org/a/rather/long/address/that/has/to/wrap",
+            secret="ab" * 24,
         ),
         now=now,
     )
@@ -42,7 +44,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(manager, look, axe, them
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 844})
             found[f"{path} {width}"] = axe(page)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls at {width}"
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+                f"{path} scrolls at {width}"
+            )
     assert {where: what for where, what in found.items() if what} == {}
 
 

@@ -13,7 +13,9 @@ _numbers = itertools.count(1)
 NOW = datetime(2026, 11, 24, 2, 41, tzinfo=UTC)
 
 
-def make_rule(method: ContactMethod, *, after: timedelta = timedelta(0), urgency: str = Urgency.HIGH) -> NotificationRule:
+def make_rule(
+    method: ContactMethod, *, after: timedelta = timedelta(0), urgency: str = Urgency.HIGH
+) -> NotificationRule:
     return NotificationRule.objects.create(
         user=method.user, method=method, urgency=urgency, delay_seconds=int(after.total_seconds())
     )

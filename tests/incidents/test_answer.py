@@ -187,7 +187,9 @@ def test_a_contained_incident_says_so(phone, incident, ravi, ines):
 
 
 def test_a_sender_that_acknowledged_is_named(phone, incident, ravi):
-    transitions.acknowledge(incident_id=incident.pk, by=None, by_name="Prometheus", now=NOW + timedelta(seconds=9))
+    transitions.acknowledge(
+        incident_id=incident.pk, by=None, by_name="Prometheus", now=NOW + timedelta(seconds=9)
+    )
 
     assert "Prometheus has it since 03:41:09" in text_of(phone.get(link(incident, ravi)))
 

@@ -387,7 +387,9 @@ def test_without_a_broker_the_timekeeper_works_at_once(monkeypatch: pytest.Monke
     assert verdicts() == ["opened"]
 
 
-def test_a_broker_that_hangs_is_asked_once_and_costs_no_time_for_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_hangs_is_asked_once_and_costs_no_time_for_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = [0.0]
     asked: list[int] = []
 

@@ -68,14 +68,20 @@ def _webhook(request) -> Bench:
     for path, status in (("/good", 204), ("/later", 503), ("/never", 410)):
         server.expect_request(path, method="POST").respond_with_handler(answer(status))
     return Bench(
-        WebhookChannel(), server.url_for("/good"), server.url_for("/later"), server.url_for("/never"), lambda: received
+        WebhookChannel(),
+        server.url_for("/good"),
+        server.url_for("/later"),
+        server.url_for("/never"),
+        lambda: received,
     )
 
 
 def _fake(request) -> Bench:
     channel = FakeChannel()
     channel.by_address = {"later": "transient", "never": "permanent"}
-    return Bench(channel, "good", "later", "never", lambda: [message.idempotency_key for message in channel.accepted])
+    return Bench(
+        channel, "good", "later", "never", lambda: [message.idempotency_key for message in channel.accepted]
+    )
 
 
 @pytest.fixture(params=[_email, _webhook, _fake], ids=["email", "webhook", "fake"])
@@ -133,7 +139,8 @@ def test_the_last_look_is_taken_once_before_anything_leaves(bench):
 
 def test_text_in_any_script_and_control_characters_do_not_break_a_channel(bench):
     bench.channel.send(
-        make_message(bench.good, title="Überfällig\r\nBcc: x@example.org 請求", body="línea\n\x07 ünï"), last_look=yes
+        make_message(bench.good, title="Überfällig\r\nBcc: x@example.org 請求", body="línea\n\x07 ünï"),
+        last_look=yes,
     )
 
     assert bench.keys_received() == [KEY]

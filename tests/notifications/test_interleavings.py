@@ -113,7 +113,11 @@ class World:
         """Everything runs to its end, with these outcomes first and nothing but success afterwards."""
         for _ in range(200):
             for attempt in list(self.flying):
-                for step in (("look", 0), ("hand over", 0, outcomes.pop() if outcomes else "sent"), ("record", 0)):
+                for step in (
+                    ("look", 0),
+                    ("hand over", 0, outcomes.pop() if outcomes else "sent"),
+                    ("record", 0),
+                ):
                     self.flying.sort(key=lambda each: each is not attempt)
                     self.do(step)
             timers = Timer.objects.filter(kind="deliver").order_by("due_at")
@@ -154,5 +158,7 @@ def test_promises_hold_in_every_order(ravi, monkeypatch, steps, outcomes):
         assert set(Attempt.objects.values_list("delivery_id", "number")) == set(world.claims)
         assert not Attempt.objects.filter(outcome="pending").exists()
         if not world.answered:
-            assert world.told or Notification.objects.get(pk=page.pk).unreachable, "nobody was told, and nobody knows"
+            assert world.told or Notification.objects.get(pk=page.pk).unreachable, (
+                "nobody was told, and nobody knows"
+            )
         raise Undo

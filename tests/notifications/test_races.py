@@ -80,7 +80,9 @@ def meeting(monkeypatch, people: int) -> None:
     monkeypatch.setattr(rules, "claim", slowly)
 
 
-def test_control_without_the_lock_two_workers_decide_to_send_and_only_the_constraint_stops_one(ravi, monkeypatch):
+def test_control_without_the_lock_two_workers_decide_to_send_and_only_the_constraint_stops_one(
+    ravi, monkeypatch
+):
     mail = make_notification(ravi).deliveries.get()
     monkeypatch.setattr(transitions, "lock", without_lock)
     meeting(monkeypatch, 2)
@@ -132,7 +134,9 @@ def claim_while_answering(monkeypatch, delivery: Delivery) -> tuple[object, list
     return claimed, order
 
 
-def test_control_without_the_lock_a_worker_goes_on_after_the_answer_and_only_the_constraint_stops_it(ravi, monkeypatch):
+def test_control_without_the_lock_a_worker_goes_on_after_the_answer_and_only_the_constraint_stops_it(
+    ravi, monkeypatch
+):
     mail = make_notification(ravi).deliveries.get()
     monkeypatch.setattr(transitions, "lock", without_lock)
 
@@ -143,7 +147,9 @@ def test_control_without_the_lock_a_worker_goes_on_after_the_answer_and_only_the
     assert "delivery_finished_when_final" in str(claimed)
 
 
-def test_with_the_lock_the_answer_waits_for_the_claim_and_the_last_look_stops_the_message(ravi, fake, monkeypatch):
+def test_with_the_lock_the_answer_waits_for_the_claim_and_the_last_look_stops_the_message(
+    ravi, fake, monkeypatch
+):
     mail = make_notification(ravi).deliveries.get()
 
     claimed, order = claim_while_answering(monkeypatch, mail)

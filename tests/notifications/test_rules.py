@@ -80,7 +80,9 @@ def test_a_failed_channel_turns_to_another_kind_first_and_to_the_sign_in_address
     used.add(("webhook", HOOK.address))
     assert rules.next_way(ways=[MAIL, OTHER_MAIL, HOOK], used=used, sign_in_address=SIGN_IN) == OTHER_MAIL
     used.add(("email", OTHER_MAIL.address))
-    assert rules.next_way(ways=[MAIL, OTHER_MAIL, HOOK], used=used, sign_in_address=SIGN_IN) == Way(None, "email", SIGN_IN)
+    assert rules.next_way(ways=[MAIL, OTHER_MAIL, HOOK], used=used, sign_in_address=SIGN_IN) == Way(
+        None, "email", SIGN_IN
+    )
     used.add(("email", SIGN_IN))
     assert rules.next_way(ways=[MAIL, OTHER_MAIL, HOOK], used=used, sign_in_address=SIGN_IN) is None
 
@@ -106,7 +108,8 @@ def test_what_a_due_delivery_calls_for(status, active, attempts, claimed_ago, ex
     claimed_at = None if claimed_ago is None else NOW - timedelta(seconds=claimed_ago)
 
     assert (
-        rules.claim(status=status, active=active, attempts=attempts, claimed_at=claimed_at, now=NOW) is expected
+        rules.claim(status=status, active=active, attempts=attempts, claimed_at=claimed_at, now=NOW)
+        is expected
     )
 
 
@@ -134,7 +137,8 @@ def test_what_a_due_delivery_calls_for(status, active, attempts, claimed_ago, ex
 )
 def test_what_an_outcome_makes_of_a_delivery(outcome, status, active, attempts, attempt, expected):
     assert (
-        rules.verdict(outcome=outcome, status=status, active=active, attempts=attempts, attempt=attempt) is expected
+        rules.verdict(outcome=outcome, status=status, active=active, attempts=attempts, attempt=attempt)
+        is expected
     )
 
 
@@ -160,7 +164,9 @@ def test_readiness_names_what_is_missing_most_serious_first():
 
 
 def test_a_short_text_never_cuts_its_link():
-    text = rules.short_text(title="SEV1 Checkout API: 5xx", body="word " * 80, link="https://muster.example/p/abc/")
+    text = rules.short_text(
+        title="SEV1 Checkout API: 5xx", body="word " * 80, link="https://muster.example/p/abc/"
+    )
 
     assert len(text) <= 160
     assert text.startswith("SEV1 Checkout API: 5xx. word")

@@ -40,7 +40,9 @@ def states(notification) -> list[tuple[str, str, int]]:
 def armed() -> dict[str, int]:
     """Kind of each timer, and in how many seconds after NOW it is due."""
     return {
-        f"{timer.kind} {Delivery.objects.get(pk=timer.key.split(':')[0]).channel}": round((timer.due_at - NOW).total_seconds())
+        f"{timer.kind} {Delivery.objects.get(pk=timer.key.split(':')[0]).channel}": round(
+            (timer.due_at - NOW).total_seconds()
+        )
         for timer in Timer.objects.all()
     }
 
@@ -453,7 +455,9 @@ def test_a_failed_message_can_be_sent_again_while_somebody_waits(fake):
     fire(NOW)
     failed = page.deliveries.get()
 
-    transitions.send_again(delivery_id=failed.pk, by=make_user("boss", full_name="Ines Okafor"), now=NOW + seconds(9))
+    transitions.send_again(
+        delivery_id=failed.pk, by=make_user("boss", full_name="Ines Okafor"), now=NOW + seconds(9)
+    )
     fire(NOW + seconds(9))
 
     assert len(fake.accepted) == 1

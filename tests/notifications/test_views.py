@@ -135,7 +135,10 @@ def test_codes_are_limited_so_that_nobody_floods_a_stranger(client, ravi):
 def test_the_code_of_one_person_does_not_verify_the_method_of_another(client, ravi):
     method = make_pending(make_user("ines"))
 
-    assert client.post(url("method_verify", method.pk), {"code": verification.code_for(method)}).status_code == 404
+    assert (
+        client.post(url("method_verify", method.pk), {"code": verification.code_for(method)}).status_code
+        == 404
+    )
     method.refresh_from_db()
     assert method.verified_at is None
 
@@ -187,12 +190,15 @@ def test_steps_are_added_and_removed(client, ravi):
 
 
 @pytest.mark.parametrize(
-    "change", [{"minutes": "-1"}, {"minutes": "1441"}, {"minutes": "x"}, {"urgency": "other"}, {"method": "999"}]
+    "change",
+    [{"minutes": "-1"}, {"minutes": "1441"}, {"minutes": "x"}, {"urgency": "other"}, {"method": "999"}],
 )
 def test_a_step_that_makes_no_sense_is_refused(client, ravi, change):
     method = make_email(ravi, verified_at=NOW)
 
-    response = client.post(url("rule_add"), {"urgency": "high", "minutes": "0", "method": str(method.pk), **change})
+    response = client.post(
+        url("rule_add"), {"urgency": "high", "minutes": "0", "method": str(method.pk), **change}
+    )
 
     assert response.status_code == 422
     assert NotificationRule.objects.count() == 0
@@ -219,7 +225,9 @@ def test_others_steps_and_methods_are_out_of_reach(client, ravi):
     assert NotificationRule.objects.filter(pk=rule.pk).exists()
 
 
-def test_a_test_goes_by_the_chosen_method_and_leads_back(client, ravi, fake, django_capture_on_commit_callbacks):
+def test_a_test_goes_by_the_chosen_method_and_leads_back(
+    client, ravi, fake, django_capture_on_commit_callbacks
+):
     method = make_email(ravi, verified_at=NOW)
 
     client.post(url("method_test", method.pk))
@@ -290,7 +298,9 @@ def test_the_ledger_is_for_managers(client, role):
         assert response.status_code == 403
 
 
-def test_the_ledger_is_filtered_by_result_and_person(client, manager, fake, django_capture_on_commit_callbacks):
+def test_the_ledger_is_filtered_by_result_and_person(
+    client, manager, fake, django_capture_on_commit_callbacks
+):
     ravi, ines = make_user("ravi"), make_user("ines")
     fake.by_address = {"ravi@example.org": "permanent"}
     failed = make_notification(ravi).deliveries.get()
@@ -308,7 +318,9 @@ def test_the_ledger_is_filtered_by_result_and_person(client, manager, fake, djan
     assert "550 nobody here" in said(client.get(url("delivery", failed.pk)))
 
 
-def test_the_ledger_comes_in_portions_with_a_fixed_number_of_queries(client, manager, django_assert_max_num_queries):
+def test_the_ledger_comes_in_portions_with_a_fixed_number_of_queries(
+    client, manager, django_assert_max_num_queries
+):
     ravi = make_user("ravi")
     ids = [make_notification(ravi).deliveries.get().pk for _ in range(60)]
 
@@ -320,7 +332,9 @@ def test_the_ledger_comes_in_portions_with_a_fixed_number_of_queries(client, man
     assert older.context["older_url"] == ""
 
 
-def test_a_failed_message_is_sent_again_from_the_ledger(client, manager, fake, django_capture_on_commit_callbacks):
+def test_a_failed_message_is_sent_again_from_the_ledger(
+    client, manager, fake, django_capture_on_commit_callbacks
+):
     fake.answers = ["permanent"]
     failed = make_notification(make_user("ravi")).deliveries.get()
     deliver(django_capture_on_commit_callbacks)

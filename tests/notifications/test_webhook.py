@@ -35,7 +35,9 @@ def names(monkeypatch, **hosts: list[str]):
 def test_the_body_is_signed_and_carries_the_facts(private, httpserver):
     httpserver.expect_request("/hook", method="POST").respond_with_data("thanks", status=200)
 
-    said = WebhookChannel().send(make_message(httpserver.url_for("/hook?team=1"), context={"ref": "INC-42"}), last_look=yes)
+    said = WebhookChannel().send(
+        make_message(httpserver.url_for("/hook?team=1"), context={"ref": "INC-42"}), last_look=yes
+    )
 
     request, _ = httpserver.log[0]
     body = request.get_data()
@@ -79,7 +81,9 @@ def test_other_refusals_are_permanent(private, httpserver, status):
 
 
 def test_no_redirect_is_followed(private, httpserver):
-    httpserver.expect_request("/hook").respond_with_data("", status=307, headers={"Location": httpserver.url_for("/in")})
+    httpserver.expect_request("/hook").respond_with_data(
+        "", status=307, headers={"Location": httpserver.url_for("/in")}
+    )
     httpserver.expect_request("/in").respond_with_data("reached")
 
     with pytest.raises(PermanentError, match="follows no redirect"):
@@ -122,7 +126,9 @@ def test_an_answer_that_drips_is_ended(private, monkeypatch):
         thread.start()
         began = time.monotonic()
         with pytest.raises(TransientError):
-            WebhookChannel().send(make_message(f"http://127.0.0.1:{listening.getsockname()[1]}/"), last_look=yes)
+            WebhookChannel().send(
+                make_message(f"http://127.0.0.1:{listening.getsockname()[1]}/"), last_look=yes
+            )
         took = time.monotonic() - began
         stop.set()
         thread.join()
