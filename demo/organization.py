@@ -48,7 +48,6 @@ PEOPLE = [
         "command platform",
         role="admin",
         leads=True,
-        theme="dark",
     ),
     _person("ravi", "Ravi Menon", "checkout", "Asia/Kolkata", "checkout payments"),
     _person("dana", "Dana Whitfield", "checkout", "Europe/London", "checkout", role="manager", leads=True),
