@@ -54,13 +54,12 @@ def _lock(timer: Timer) -> Incident:
 
 
 @registry.handler(engine.STEP, queue="timers", lock=_lock)
-def step(timer: Timer, now: datetime) -> None:
-    engine.time_is_up(lock_incident(timer.payload["incident"]), step=timer.fence, now=now)
+def step(timer: Timer, now: datetime, incident: Incident) -> None:
+    engine.time_is_up(incident, step=timer.fence, now=now)
 
 
 @registry.handler(ACK_TIMEOUT, queue="timers", lock=_lock)
-def acknowledgement_timed_out(timer: Timer, now: datetime) -> None:
-    incident = lock_incident(timer.payload["incident"])
+def acknowledgement_timed_out(timer: Timer, now: datetime, incident: Incident) -> None:
     if incident.fence == timer.fence:
         minutes = timer.payload["minutes"]
         reason = f"the acknowledgement ended: not contained within {minutes} min"

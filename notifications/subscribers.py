@@ -16,7 +16,7 @@ def _lock(timer: Timer) -> object:
 
 
 @handler(transitions.DELIVER, queue="deliver", lock=_lock)
-def deliver(timer: Timer, now: datetime) -> None:
+def deliver(timer: Timer, now: datetime, _notification: object) -> None:
     """A message is due, its retry is, or the worker that had it is taken for dead."""
     claimed = transitions.claim_locked(delivery_id=int(timer.key), now=now)
     if claimed is not None:

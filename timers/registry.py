@@ -9,7 +9,7 @@ from timers.models import Timer
 
 QUEUES = ("timers", "deliver", "default")
 
-Handle = Callable[[Timer, datetime], None]
+Handle = Callable[..., None]
 Lock = Callable[[Timer], object]
 Sweep = Callable[[datetime], object]
 
@@ -36,6 +36,7 @@ def handler(kind: str, *, queue: str = "timers", lock: Lock | None = None) -> Ca
     `lock` takes the lock of what the timer belongs to (its incident, its notification) before the timer's own row,
     which is the order in which transitions take them; without it, a handler that locks more than its timer
     can deadlock with a transition that replaces the timer.
+    The handler is called with (timer, now), and with what `lock` returned if there is one.
     """
     if queue not in QUEUES:
         raise ValueError(f"no queue {queue!r}")

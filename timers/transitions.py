@@ -63,17 +63,16 @@ def fire(*, timer_id: int, now: datetime, by: str) -> bool:
     who = fired_by.set(by)
     try:
         with transaction.atomic():
-            if handler.lock is not None:
-                handler.lock(seen)
-            timer = Timer.objects.select_for_update(skip_locked=True).filter(pk=timer_id).first()
-            if timer is None or timer.due_at > now + rules.EARLY:
+            locked = (handler.lock(seen),) if handler.lock is not None else ()
+            # Deleting waits for whoever has the row and then finds it gone; a timer that was set anew is not ours.
+            mine = Timer.objects.filter(pk=timer_id, due_at=seen.due_at, fence=seen.fence)
+            if mine.delete()[0] == 0:
                 return False
-            moment = max(now, timer.due_at)
-            Timer.objects.filter(pk=timer.pk).delete()
-            handler.handle(timer, moment)
+            moment = max(now, seen.due_at)
+            handler.handle(seen, moment, *locked)
             Firing.objects.create(
-                kind=timer.kind, key=timer.key, due_at=timer.first_due_at, fired_at=moment, by=by,
-                lateness_ms=round((moment - timer.first_due_at) / timedelta(milliseconds=1)),
+                kind=seen.kind, key=seen.key, due_at=seen.first_due_at, fired_at=moment, by=by,
+                lateness_ms=round((moment - seen.first_due_at) / timedelta(milliseconds=1)),
             )  # fmt: skip
     except DatabaseError as error:
         # A deadlock or a lost connection: the row is untouched, and soon overdue, so the timekeeper tries again.
