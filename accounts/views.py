@@ -19,6 +19,7 @@ from accounts.forms import LIFETIMES, PersonForm, ProfileForm, RoleForm, TokenFo
 from accounts.models import Role, Team, User
 from accounts.permissions import at_least, role_required
 from core.errors import Invalid, MusterError
+from core.forms import show_refusal
 
 PER_PAGE = 50
 
@@ -34,7 +35,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         try:
             transitions.update_profile(user=user, **form.cleaned_data)
         except Invalid as refusal:
-            _show(refusal, form)
+            show_refusal(refusal, form)
         else:
             messages.success(request, "Saved.")
             return redirect("accounts:profile")
@@ -123,7 +124,7 @@ def token_create(request: HttpRequest) -> HttpResponse:
             now=now,
         )
     except MusterError as refusal:
-        _show(refusal, form)
+        show_refusal(refusal, form)
         return _profile(request, token_form=form, status=refusal.status)
     return _profile(request, new_token=secret)
 
@@ -159,7 +160,7 @@ def person_add(request: HttpRequest) -> HttpResponse:
         try:
             who = transitions.add_person(by=request.user, now=timezone.now(), **form.cleaned_data)
         except Invalid as refusal:
-            _show(refusal, form)
+            show_refusal(refusal, form)
         else:
             _invite(request, who)
             return redirect("accounts:person", pk=who.pk)
@@ -242,12 +243,3 @@ def team(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _page(rows: QuerySet, request: HttpRequest) -> Page:
     return Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-
-
-def _show(refusal: MusterError, form: forms.Form) -> None:
-    """Put the refusal's sentences beside the fields that they are about."""
-    for name, sentences in refusal.fields.items():
-        for sentence in sentences:
-            form.add_error(name if name in form.fields else None, sentence)
-    if not refusal.fields:
-        form.add_error(None, refusal.message)

@@ -6,13 +6,13 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from django.db import IntegrityError, connection, transaction
-from django.utils.text import slugify
 
 from accounts.models import Role, Team, User
 from accounts.permissions import at_least, who_may
 from catalog import queries, rules
 from catalog.models import Criticality, Dependency, Service, Slo
 from core.errors import Invalid, Missing, NotAllowed
+from core.slugs import free_slug
 
 RESERVED = {"new"}  # addresses that are pages
 MOST_LINKS = 20
@@ -57,7 +57,7 @@ class ServiceData:
 def create_service(*, data: ServiceData, by: User) -> Service:
     _check_manager(by)
     _check(data, besides=None)
-    service = Service(slug=_free_slug(data.name))
+    service = Service(slug=free_slug(Service, data.name, kind="service", reserved=RESERVED))
     _write(service, data)
     return service
 
@@ -159,17 +159,6 @@ def _write_slos(service: Service, slos: Sequence[SloData]) -> None:
 
 def _clean_tags(tags: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(tag.strip().lower() for tag in tags if tag.strip()))
-
-
-def _free_slug(name: str) -> str:
-    stem = slugify(name)[:70]
-    if not stem or stem in RESERVED or stem.isdecimal():  # the API finds by number, too
-        stem = f"service-{stem}".rstrip("-")
-    taken = set(Service.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
-    slug, number = stem, 2
-    while slug in taken:
-        slug, number = f"{stem}-{number}", number + 1
-    return slug
 
 
 # --- checks -----------------------------------------------------------------------------------------

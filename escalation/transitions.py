@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.utils.text import slugify
 
 from accounts.models import Role, Team, User
 from core.errors import Invalid, Refused
+from core.slugs import free_slug
 from escalation import engine, rules
 from escalation.models import Policy, Run, ServicePolicy, TargetKind, Tier, TierTarget
 from escalation.rules import PolicyData
@@ -68,7 +68,7 @@ def save_policy(*, policy: Policy | None, data: PolicyData) -> Policy:
     if found:
         raise Invalid("The policy was not saved.", fields=found)
     if policy is None:
-        policy = Policy(slug=_free_slug(data.name))
+        policy = Policy(slug=free_slug(Policy, data.name, kind="policy"))
     else:
         policy = Policy.objects.select_for_update(no_key=True).get(pk=policy.pk)
         policy.version += 1
@@ -128,15 +128,6 @@ def _missing_targets(data: PolicyData) -> dict[str, list[str]]:
     if data.team_id is not None and not Team.objects.filter(pk=data.team_id).exists():
         found["team"] = ["There is no such team."]
     return found
-
-
-def _free_slug(name: str) -> str:
-    base = slugify(name)[:110] or "policy"
-    taken = set(Policy.objects.filter(slug__startswith=base).values_list("slug", flat=True))
-    slug, number = base, 2
-    while slug in taken:
-        slug, number = f"{base}-{number}", number + 1
-    return slug
 
 
 @transaction.atomic

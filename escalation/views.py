@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.permissions import at_least, role_required
 from catalog.models import Service
 from core.errors import Invalid, MusterError
+from core.forms import show_refusal
 from escalation import queries, transitions
 from escalation.forms import PolicyForm, TierForms, data_of, initial_of, target_choices
 from escalation.models import Policy
@@ -207,9 +208,7 @@ def policy_edit(request: HttpRequest, slug: str = "") -> HttpResponse:
         try:
             saved = transitions.save_policy(policy=policy, data=data_of(head.cleaned_data, wanted))
         except Invalid as error:
-            for where, sentences in error.fields.items():
-                for sentence in sentences:
-                    head.add_error(where if where in head.fields else None, sentence)
+            show_refusal(error, head)
         else:
             messages.success(
                 request, f"{saved.name} is saved as version {saved.version}; running incidents keep theirs"

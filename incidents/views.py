@@ -23,6 +23,7 @@ from accounts.models import Team
 from accounts.permissions import at_least, role_required, who_may
 from catalog.models import Service
 from core.errors import Invalid, MusterError
+from core.forms import show_refusal
 from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Kind, Severity, Status, TimelineEntry
@@ -265,9 +266,7 @@ def declare(request: HttpRequest) -> HttpResponse:
             try:
                 incident = transitions.declare(by=request.user, now=timezone.now(), **form.cleaned_data)
             except Invalid as error:
-                for name, sentences in error.fields.items():
-                    for sentence in sentences:
-                        form.add_error(name if name in form.fields else None, sentence)
+                show_refusal(error, form)
             else:
                 return redirect("incidents:detail", incident.pk)
         status = 400

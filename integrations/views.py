@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.permissions import at_least, role_required
 from core.errors import Missing, MusterError
+from core.forms import show_refusal
 from incidents.models import Incident
 from integrations import queries, transitions
 from integrations.forms import IntegrationChangeForm, IntegrationForm
@@ -61,7 +62,7 @@ def create(request: HttpRequest) -> HttpResponse:
     try:
         integration, key = transitions.create_integration(**form.cleaned_data)
     except MusterError as refusal:
-        _show(refusal, form)
+        show_refusal(refusal, form)
         return _list(request, form=form, status=refusal.status)
     return _detail(request, integration, new_key=key)
 
@@ -81,7 +82,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             transitions.change_integration(integration_id=pk, **form.cleaned_data)
         except MusterError as refusal:
-            _show(refusal, form)
+            show_refusal(refusal, form)
         else:
             messages.success(request, "Saved. It counts for events from now on.")
             return redirect("integrations:detail", pk)
@@ -197,15 +198,6 @@ def _integration(pk: int) -> Integration:
     if found is None:
         raise Http404("There is no such integration")
     return found
-
-
-def _show(error: MusterError, form: forms.Form) -> None:
-    """The refusal at the fields that it names."""
-    for name, sentences in error.fields.items():
-        for sentence in sentences:
-            form.add_error(name if name in form.fields else None, sentence)
-    if not error.fields:
-        form.add_error(None, error.message)
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------

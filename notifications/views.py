@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import User
 from accounts.permissions import role_required
 from core.errors import Missing, MusterError
+from core.forms import show_refusal
 from notifications import methods as change
 from notifications import queries, rules, transitions, verification
 from notifications.forms import MethodForm, RuleForm
@@ -70,15 +71,6 @@ def _say(request: HttpRequest, error: MusterError) -> HttpResponse:
     return redirect("notifications:methods")
 
 
-def _show(error: MusterError, form: forms.Form) -> None:
-    """The refusal at the fields that it names."""
-    for name, sentences in error.fields.items():
-        for sentence in sentences:
-            form.add_error(name if name in form.fields else None, sentence)
-    if not error.fields:
-        form.add_error(None, error.message)
-
-
 @require_POST
 @role_required("viewer")
 def add_method(request: HttpRequest) -> HttpResponse:
@@ -87,7 +79,7 @@ def add_method(request: HttpRequest) -> HttpResponse:
         try:
             method = change.add_method(user=request.user, now=timezone.now(), **form.cleaned_data)
         except MusterError as error:
-            _show(error, form)
+            show_refusal(error, form)
         else:
             messages.success(request, f"A code is on its way to {method.address}. Type it in below.")
             return redirect("notifications:methods")
@@ -153,7 +145,7 @@ def add_rule(request: HttpRequest) -> HttpResponse:
                 method_id=int(form.cleaned_data["method"]),
             )  # fmt: skip
         except MusterError as error:
-            _show(error, form)
+            show_refusal(error, form)
         else:
             return redirect("notifications:methods")
     return _methods(request, rule_form=form, status=422)

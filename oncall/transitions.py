@@ -8,11 +8,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
-from django.utils.text import slugify
 
 from accounts.models import Role, Team, User, validate_time_zone
 from accounts.permissions import at_least, who_may
 from core.errors import Invalid, Missing, NotAllowed, Refused
+from core.slugs import free_slug
 from oncall import queries, rules
 from oncall.models import Layer, LayerMember, Override, Schedule, Turn
 
@@ -63,7 +63,11 @@ def create_schedule(
     _check_name_is_free(name)
     _check_layers_are_current(layers, {})
     schedule = Schedule(
-        name=name, slug=_free_slug(name), team=team, description=description.strip(), time_zone=time_zone
+        name=name,
+        slug=free_slug(Schedule, name, kind="schedule", reserved=RESERVED),
+        team=team,
+        description=description.strip(),
+        time_zone=time_zone,
     )
     _save_named(schedule)
     for position, wanted in enumerate(layers):
@@ -189,17 +193,6 @@ def _same(layer: Layer, wanted: LayerInput) -> bool:
         and rules.read_windows(layer.restrictions) == rules.read_windows(wanted.restrictions)
         and [member.user_id for member in layer.members.all()] == [user.pk for user in wanted.people]
     )
-
-
-def _free_slug(name: str) -> str:
-    stem = slugify(name)[:110]
-    if not stem or stem in RESERVED or stem.isdecimal():  # the API finds by number, too
-        stem = f"schedule-{stem}".rstrip("-")
-    taken = set(Schedule.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
-    slug, number = stem, 2
-    while slug in taken:
-        slug, number = f"{stem}-{number}", number + 1
-    return slug
 
 
 # --- checks -----------------------------------------------------------------------------------------

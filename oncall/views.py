@@ -14,6 +14,7 @@ from accounts.fields import suggestions
 from accounts.models import Role, Team
 from accounts.permissions import at_least, role_required
 from core.errors import MusterError
+from core.forms import show_refusal
 from oncall import presenters, queries, rules, transitions
 from oncall.forms import LayerForms, OverrideForm, ScheduleForm, initial_of, initial_of_new
 from oncall.models import Override, Schedule
@@ -172,7 +173,7 @@ def override_add(request: HttpRequest, slug: str) -> HttpResponse:
             schedule_id=schedule.pk, by=request.user, now=now, **form.wanted()
         )
     except MusterError as refusal:
-        _show(refusal, form)
+        show_refusal(refusal, form)
         return _detail(request, schedule, form=form, status=refusal.status)
     zone = schedule.time_zone
     span = f"{presenters.say_time(override.starts_at, zone)} to " + presenters.say_until(
@@ -196,17 +197,6 @@ def override_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     else:
         messages.success(request, f"{override.user} no longer stands in. The rotation counts again.")
     return redirect("oncall:schedule_detail", slug=schedule.slug)
-
-
-def _show(refusal: MusterError, form: Any) -> None:
-    """The refusal's sentences beside their fields."""
-    shown = False
-    for key, sentences in refusal.fields.items():
-        for sentence in sentences:
-            form.add_error(key if key in form.fields else None, sentence)
-            shown = True
-    if not shown:
-        form.add_error(None, refusal.message)
 
 
 # --- changing it ------------------------------------------------------------------------------------
