@@ -166,6 +166,7 @@ def test_dialogs_take_the_focus_and_give_it_back(incident, ines, look):
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_have_attribute("open", "")
     page.keyboard.press("Escape")
+    expect(page.locator("#keys")).not_to_have_attribute("open", "")
     page.keyboard.press("j")
     expect(page.locator("#feed .entry:focus")).to_have_count(1)
     page.keyboard.press("g")
