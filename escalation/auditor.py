@@ -108,7 +108,7 @@ def _step_timer() -> Exists:
 def _unwatched_incidents(now: datetime) -> list[int]:
     """Urgent incidents that nobody has answered and that no timer will escalate."""
     waiting = Incident.objects.filter(
-        status=Status.TRIGGERED, urgency=Urgency.HIGH, last_event_at__lt=now - SETTLING
+        status=Status.TRIGGERED, urgency=Urgency.HIGH, triggered_at__lt=now - SETTLING
     ).filter(~_step_timer())
     return list(waiting.order_by("pk").values_list("pk", flat=True)[:500])
 

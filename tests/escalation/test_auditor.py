@@ -83,3 +83,10 @@ def test_the_sweep_audits_every_fifteen_seconds_and_leaves_its_report():
     assert auditor.audit_when_due(NOW + timedelta(seconds=14)) is None
     assert auditor.audit_when_due(NOW + timedelta(seconds=15)) is not None
     assert Heartbeat.objects.get(pk="auditor").detail["clean"] is True
+
+
+def test_repeats_that_keep_coming_do_not_hide_a_lost_timer(incident):
+    Timer.objects.filter(kind=STEP).delete()
+    Incident.objects.update(last_event_at=SOON)
+    assert auditor.audit(now=SOON).repaired == [f"{incident.ref}: its timer was missing"]
+    assert Timer.objects.filter(kind=STEP).count() == 1

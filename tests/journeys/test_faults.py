@@ -5,6 +5,7 @@ import time
 
 import psycopg
 import pytest
+import redis
 
 from core import servers
 from tests.journeys.conftest import Muster, wait_for
@@ -58,8 +59,7 @@ def test_everything_but_the_database_killed_at_once(muster: Muster):
 
 def test_flushed_broker(muster: Muster):
     incident_id = muster.open("flush")
-    client = pytest.importorskip("redis").Redis.from_url(servers.redis_url(muster.home))
-    client.flushall()
+    redis.Redis.from_url(servers.redis_url(muster.home)).flushall()
     paged_once(muster, incident_id, by_seconds=12)
 
 
