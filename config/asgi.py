@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from config.bridge import Bridge
+from core.bridge import Bridge
 
 pages = Bridge(get_wsgi_application(), threads=settings.MUSTER_WEB_THREADS)  # sets Django up
 

@@ -54,7 +54,7 @@ def topic(incident: Incident) -> str:
 # ---------------------------------------------------------------------------------------------------- beginning
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def trigger(
     *, service: Service, title: str, severity: int, urgency: str, now: datetime, by: User | None = None,
     opened_from: str = "", impact: str = "", is_drill: bool = False, data: dict[str, Any] | None = None,

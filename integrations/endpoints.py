@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from core.bridge import ANSWER_AFTER
 from core.middleware import RETRY_AFTER, database_is_away
 from integrations import hints, rules
 from integrations.adapters import alertmanager, pagerduty, webhook
@@ -28,6 +29,10 @@ log = structlog.get_logger(__name__)
 strangers = Buckets(burst=20, per_minute=60)
 # … and rows in the ledger about what was refused, by sender and for all strangers together.
 refusals = Buckets(burst=30, per_minute=10)
+
+# Who sends more than this gets its answers later while the workers are behind. The event itself does not wait.
+modest = Buckets(burst=40, per_minute=20 * 60)
+LONGEST_HOLD = 1.0  # seconds; senders give up after ten
 
 TOO_LATE_TO_READ = 16 * 1024 * 1024
 
@@ -259,6 +264,8 @@ def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: da
     _store(
         contract, sender, parsed, address, rules.without_key(text, key, longest=rules.LONGEST_RAW), now=now
     )
+    if not modest.take(sender.integration_id, time.monotonic()):
+        request.META[ANSWER_AFTER] = min(hints.lateness(), LONGEST_HOLD)
     return contract.accepted(parsed)
 
 

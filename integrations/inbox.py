@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.db import InterfaceError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
@@ -18,7 +18,7 @@ from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH = 500
 PATIENCE_SECONDS = 0.1
 """A transaction takes no further event after this time, so that nobody waits long for an incident it has locked."""
 
@@ -48,12 +48,7 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> int | No
         )
         if integration is None:
             return None
-        waiting = Q(verdict=Verdict.PENDING) | Q(due_at__lte=now)
-        events = list(
-            IngestEvent.objects.filter(waiting, integration_id=integration_id, due_at__isnull=False)
-            .defer("raw")
-            .order_by("pk")[:limit]
-        )
+        events = list(_waiting(integration_id, now=now).defer("raw").order_by("pk")[:limit])
         if not events:
             return 0
         rows = [_Row(event, event.outcomes or [None] * len(event.payload)) for event in events]
@@ -63,6 +58,17 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> int | No
         if integration.last_event_at is None or newest - integration.last_event_at > timedelta(seconds=10):
             Integration.objects.filter(pk=integration_id).update(last_event_at=newest)
     return handled
+
+
+def waits(*, integration_id: int, now: datetime) -> bool:
+    """Whether drain would find something."""
+    return _waiting(integration_id, now=now).exists()
+
+
+def _waiting(integration_id: int, *, now: datetime) -> QuerySet[IngestEvent]:
+    return IngestEvent.objects.filter(
+        Q(verdict=Verdict.PENDING) | Q(due_at__lte=now), integration_id=integration_id, due_at__isnull=False
+    )
 
 
 def _process(integration: Integration, rows: list[_Row], *, now: datetime) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from config import bridge
+from core import bridge
 
 
 def scope(**more: Any) -> dict[str, Any]:
@@ -86,6 +86,23 @@ def test_the_environment_is_what_wsgi_asks_for() -> None:
         "CONTENT_LENGTH": "2",
     }
     assert {name: seen[name] for name in wanted} == wanted
+
+
+def test_a_finished_answer_can_be_kept_back_while_no_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(bridge.asyncio, "sleep", sleep)
+
+    def application(environ: bridge.Environ, start_response: Any) -> list[bytes]:
+        environ[bridge.ANSWER_AFTER] = 0.4
+        start_response("202 Accepted", [])
+        return [b"stored"]
+
+    _, body = ask(application, [{"type": "http.request"}])
+    assert (body["body"], slept) == (b"stored", [0.4])
 
 
 def test_a_header_with_an_underscore_cannot_pass_for_one_with_a_dash() -> None:

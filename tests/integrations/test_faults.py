@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import redis
 from django.conf import settings
 from django.db import connections
 from django.test import Client
+from django.utils import timezone
 
+from core.bridge import ANSWER_AFTER
 from integrations import endpoints, hints
 from integrations.keys import directory
+from integrations.limits import Buckets
 from integrations.models import IngestEvent, Integration
 from tests.factories.integrations import make_integration
 
@@ -125,18 +129,19 @@ def waker() -> Iterator[hints.Waker]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     published: list[tuple] = []
     monkeypatch.setattr(
-        hints, "publish", lambda task, args, *, queue: published.append((task, args, queue)) or True
-    )
+        hints, "publish",
+        lambda task, args, *, queue, eta: published.append((task, args[0], queue, eta and eta - timezone.now())) or True,
+    )  # fmt: skip
     return published
 
 
-def test_one_hint_stands_for_all_until_a_worker_begins(
+def test_one_hint_stands_for_all_until_a_worker_is_done(
     waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = sent(monkeypatch)
     assert waker.hint(7) is waker.hint(7) is True
-    assert published == [("integrations.drain", [7], "default")]
-    waker.begun(7)
+    assert published == [("integrations.drain", 7, "default", None)]
+    waker.done(7)
     assert waker.hint(7) is True
     assert len(published) == 2
     assert waker.hint(8) is True
@@ -148,14 +153,65 @@ def test_without_a_broker_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(settings, "REDIS_URL", "unix:///nowhere/valkey.sock")
     waker = hints.Waker()
     assert waker.hint(7) is False
-    waker.begun(7)
-    assert published == []
+    waker.done(7)
+    waker.late(timedelta(seconds=1))
+    assert waker.again(7) is False
+    assert (published, waker.lateness()) == ([], 0.0)
+
+
+def test_a_further_turn_is_asked_for_whoever_was_told_and_may_lie_ahead(
+    waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = sent(monkeypatch)
+    assert waker.hint(7) is waker.again(7) is waker.again(7, after_seconds=60) is waker.hint(7) is True
+    assert [row[:3] for row in published] == [("integrations.drain", 7, "default")] * 3
+    assert published[1][3] is None
+    assert timedelta(seconds=50) < published[2][3] <= timedelta(seconds=60)
+
+
+def test_web_servers_hear_from_the_next_hint_that_workers_are_behind(
+    waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(monkeypatch)
+    worker = hints.Waker()
+    worker.late(timedelta(milliseconds=99))
+    waker.hint(7)
+    assert waker.lateness() == 0.0
+    worker.late(timedelta(milliseconds=340))
+    assert waker.lateness() == 0.0
+    waker.hint(7)
+    assert waker.lateness() == 0.34
+    waker._heard_at -= 0.5
+    assert waker.lateness() == 0.0
+
+
+def test_only_who_sends_much_is_answered_later_and_only_while_workers_are_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = "/v2/enqueue"
+    flooding, other = integration_for(path), make_integration("webhook")
+    monkeypatch.setattr(endpoints, "modest", Buckets(burst=2, per_minute=0))
+    late = [0.0]
+    monkeypatch.setattr(hints, "lateness", lambda: late[0])
+
+    def held(path: str, integration: Integration) -> float:
+        response = send(path, integration)
+        assert response.status_code == 202
+        return response.wsgi_request.META.get(ANSWER_AFTER, 0.0)
+
+    assert [held(path, flooding) for _ in range(3)] == [0.0, 0.0, 0.0]
+    late[0] = 0.25
+    assert held(path, flooding) == 0.25
+    assert held("/api/v1/integrations/webhook/KEY/", other) == 0.0
+    late[0] = 8.0
+    assert held(path, flooding) == 1.0
+    assert IngestEvent.objects.count() == 6
 
 
 def test_waking_returns_at_once_and_the_hint_follows(
     waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = hints.threading.Event()
-    monkeypatch.setattr(hints, "publish", lambda task, args, *, queue: done.set() or True)
+    monkeypatch.setattr(hints, "publish", lambda *args, **rest: done.set() or True)
     waker.wake(7)
     assert done.wait(5)

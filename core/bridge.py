@@ -20,6 +20,10 @@ LONGEST_BODY = 32 * 1024 * 1024  # the views have their own, lower limits; this 
 UNPREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
+ANSWER_AFTER = "muster.answer_after"
+"""Key of the environment for seconds that the finished answer is kept back, while no thread waits."""
+
+
 class TooLong(Exception):
     pass
 
@@ -75,7 +79,10 @@ class Bridge:
         if body is None:
             return
         run = asyncio.get_running_loop().run_in_executor
-        status, headers, answer = await run(self.pool, self._answer, environ(scope, body))
+        values = environ(scope, body)
+        status, headers, answer = await run(self.pool, self._answer, values)
+        if seconds := values.get(ANSWER_AFTER):
+            await asyncio.sleep(seconds)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
