@@ -32,9 +32,16 @@ class _Row:
     error: str = ""
 
 
-def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> int | None:
-    """Process what waits, oldest first. The number of rows that it dealt with; 0: nothing waits; None: somebody else
-    is at it.
+@dataclass(frozen=True)
+class Turn:
+    """`handled`: rows that it dealt with; 0: nothing waited. `left`: it saw more than it had the time or room for."""
+
+    handled: int
+    left: bool = False
+
+
+def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | None:
+    """Process what waits, oldest first. None: somebody else is at it.
 
     Effects and verdicts are committed together, so a crash leaves the rows waiting. What one event does wrong is
     undone and does not stop the others.
@@ -50,14 +57,14 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> int | No
             return None
         events = list(_waiting(integration_id, now=now).defer("raw").order_by("pk")[:limit])
         if not events:
-            return 0
+            return Turn(0)
         rows = [_Row(event, event.outcomes or [None] * len(event.payload)) for event in events]
-        _process(integration, rows, now=now)
+        in_time = _process(integration, rows, now=now)
         handled = _write(rows, now=now)
         newest = events[-1].received_at
         if integration.last_event_at is None or newest - integration.last_event_at > timedelta(seconds=10):
             Integration.objects.filter(pk=integration_id).update(last_event_at=newest)
-    return handled
+    return Turn(handled, left=not in_time or len(events) == limit)
 
 
 def waits(*, integration_id: int, now: datetime) -> bool:
@@ -71,7 +78,8 @@ def _waiting(integration_id: int, *, now: datetime) -> QuerySet[IngestEvent]:
     )
 
 
-def _process(integration: Integration, rows: list[_Row], *, now: datetime) -> None:
+def _process(integration: Integration, rows: list[_Row], *, now: datetime) -> bool:
+    """Whether all was reached before patience ran out."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     to_do = [
         (number, place, signal)
@@ -80,7 +88,8 @@ def _process(integration: Integration, rows: list[_Row], *, now: datetime) -> No
         for place, signal in enumerate(row.event.payload)
         if row.outcomes[place] is None
     ]
-    for operation in rules.collapse(to_do):
+    operations = rules.collapse(to_do)
+    for number_of_it, operation in enumerate(operations, start=1):
         try:
             outcome = _apply(
                 integration, operation, received_at=rows[operation.places[0][0]].event.received_at, now=now
@@ -98,7 +107,8 @@ def _process(integration: Integration, rows: list[_Row], *, now: datetime) -> No
             for position, (number, place) in enumerate(operation.places):
                 rows[number].outcomes[place] = outcome if position == 0 else _again(outcome)
         if time.monotonic() > give_up_at:
-            break
+            return number_of_it == len(operations)
+    return True
 
 
 def _superseded(row: _Row) -> bool:

@@ -27,7 +27,8 @@ def sweep_inboxes(now: datetime) -> None:
         # Counted from here: waiting for a broker that hangs must not use up the time for the work.
         stop_at = stop_at or time.monotonic() + LONGEST_SECONDS
         while time.monotonic() < stop_at:
-            if not inbox.drain(integration_id=integration_id, now=timezone.now()):
+            turn = inbox.drain(integration_id=integration_id, now=timezone.now())
+            if turn is None or not turn.handled:
                 break
 
 

@@ -10,7 +10,7 @@ from integrations import hints, inbox
 LONGEST_SECONDS = 0.25
 
 FLOOD = 50
-"""A turn that found so many events was in the middle of a flood …"""
+"""A task that found so many events, and came to their end, was in the middle of a flood …"""
 PAUSE_SECONDS = 0.2
 """… whose next events are taken together after this pause: a hundred repeats cost little more than one."""
 
@@ -27,16 +27,17 @@ def drain(integration_id: int, due_at: str = "") -> None:
     stop_at = time.monotonic() + LONGEST_SECONDS
     found = 0
     while time.monotonic() < stop_at:
-        handled = inbox.drain(integration_id=integration_id, now=timezone.now())
-        if handled is None:
+        turn = inbox.drain(integration_id=integration_id, now=timezone.now())
+        if turn is None:
             return
-        found += handled
-        if handled < inbox.BATCH:
-            if found >= FLOOD:
-                hints.again(integration_id, after_seconds=PAUSE_SECONDS)
-                return
-            # What is stored from now on makes a hint of its own; what was stored before is seen by this look.
-            hints.done(integration_id)
-            if not inbox.waits(integration_id=integration_id, now=timezone.now()):
-                return
+        found += turn.handled
+        if turn.left:  # different alerts take their time: a pause would only make them later
+            continue
+        if found >= FLOOD:
+            hints.again(integration_id, after_seconds=PAUSE_SECONDS)
+            return
+        # What is stored from now on makes a hint of its own; what was stored before is seen by this look.
+        hints.done(integration_id)
+        if not inbox.waits(integration_id=integration_id, now=timezone.now()):
+            return
     hints.again(integration_id)

@@ -37,7 +37,8 @@ def verdicts() -> list[str]:
 
 
 def drain(integration: Any, now: datetime = NOW) -> int | None:
-    return inbox.drain(integration_id=integration.pk, now=now)
+    turn = inbox.drain(integration_id=integration.pk, now=now)
+    return turn and turn.handled
 
 
 def test_a_trigger_opens_an_incident_and_its_row_says_so() -> None:

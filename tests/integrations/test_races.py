@@ -47,9 +47,9 @@ def drain_all(integration_id: int) -> int:
     handled = 0
     while True:
         done = inbox.drain(integration_id=integration_id, now=timezone.now())
-        if not done:
+        if done is None or not done.handled:
             return handled
-        handled += done
+        handled += done.handled
 
 
 def post(key: str, dedup_key: str) -> int:
