@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import CharField, Exists, OuterRef
 from django.db.models.functions import Cast
 
-from accounts.models import Role, User
 from escalation import engine
 from escalation.models import Run, RunStatus
+from escalation.targets import catch_all_people
 from incidents import timeline
 from incidents.models import Incident, Kind, Status
 from incidents.transitions import lock_incident
@@ -56,41 +56,41 @@ def audit_when_due(now: datetime) -> Report | None:
     last = Heartbeat.objects.filter(pk=NAME).values_list("beat_at", flat=True).first()
     if last is not None and now - last < EVERY:
         return None
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-            if not cursor.fetchone()[0]:
-                return None
-        report = audit(now=now)
-        Heartbeat.objects.update_or_create(name=NAME, defaults={"beat_at": now, "detail": report.as_json()})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+        if not cursor.fetchone()[0]:
+            return None
+        try:
+            report = audit(now=now)
+            beat = {"beat_at": now, "detail": report.as_json()}
+            Heartbeat.objects.update_or_create(name=NAME, defaults=beat)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
     if report.is_clean and settings.MUSTER_HEARTBEAT_URL:
         publish("escalation.beat_outside", [], queue="default")
     return report
 
 
 def audit(*, now: datetime) -> Report:
-    """Check and repair everything once."""
+    """Check and repair everything once, each incident in a transaction of its own."""
     report = Report(at=now)
-    for incident_id in _unwatched_incidents(now):
-        with transaction.atomic():
-            incident = lock_incident(incident_id)
-            if (
-                incident.status != Status.TRIGGERED
-                or incident.urgency != Urgency.HIGH
-                or _is_watched(incident)
-            ):
-                continue
-            wrong = engine.repair(incident, now=now)
-            timeline.record(
-                incident,
-                Kind.REPAIRED,
-                at=now,
-                text=f"found by the auditor: {wrong}; the next step is set again",
-            )
-            report.repaired.append(f"{incident.ref}: {wrong}")
-    report.repaired += _end_runs_of_answered_incidents(now)
+    for repair, incident_ids in (
+        (_watch_again, _unwatched_incidents(now)),
+        (_end_run, _runs_without_need()),
+    ):
+        for incident_id in incident_ids:
+            try:
+                wrong = repair(incident_id, now=now)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:  # what is wrong with one incident must not leave the others unwatched
+                log.exception("auditor_cannot_repair", incident=incident_id)
+                report.overdue.append(f"INC-{incident_id} cannot be repaired: {error!r}"[:300])
+            else:
+                if wrong:
+                    report.repaired.append(f"INC-{incident_id}: {wrong}")
     report.repaired += _rearm_deliveries(now)
-    report.overdue = [str(timer) for timer in timer_queries.overdue(now=now, by=OVERDUE_BY)[:50]]
+    report.overdue += [str(timer) for timer in timer_queries.overdue(now=now, by=OVERDUE_BY)[:50]]
     report.failing = [f"{timer}: {timer.last_error[:200]}" for timer in timer_queries.failing()[:50]]
     if report.repaired:
         log.warning("auditor_repaired", what=report.repaired)
@@ -113,21 +113,34 @@ def _unwatched_incidents(now: datetime) -> list[int]:
     return list(waiting.order_by("pk").values_list("pk", flat=True)[:500])
 
 
-def _is_watched(incident: Incident) -> bool:
-    return Timer.objects.filter(kind=engine.STEP, key=str(incident.pk)).exists()
-
-
-def _end_runs_of_answered_incidents(now: datetime) -> list[str]:
+def _runs_without_need() -> list[int]:
     """No timer outlives its incident's need of it."""
-    repaired = []
     running = Run.objects.exclude(status=RunStatus.STOPPED).exclude(incident__status=Status.TRIGGERED)
-    for incident_id in running.values_list("incident_id", flat=True)[:500]:
-        with transaction.atomic():
-            incident = lock_incident(incident_id)
-            if incident.status != Status.TRIGGERED:
-                engine.stop(incident, now=now)
-                repaired.append(f"{incident.ref}: its escalation was still running")
-    return repaired
+    return list(running.values_list("incident_id", flat=True)[:500])
+
+
+@transaction.atomic
+def _watch_again(incident_id: int, *, now: datetime) -> str:
+    """What was wrong; empty: nothing any more."""
+    incident = lock_incident(incident_id)
+    is_watched = Timer.objects.filter(kind=engine.STEP, key=str(incident.pk)).exists()
+    if incident.status != Status.TRIGGERED or incident.urgency != Urgency.HIGH or is_watched:
+        return ""
+    wrong = engine.repair(incident, now=now)
+    timeline.record(
+        incident, Kind.REPAIRED, at=now, text=f"found by the auditor: {wrong}; the next step is set again"
+    )
+    return wrong
+
+
+@transaction.atomic
+def _end_run(incident_id: int, *, now: datetime) -> str:
+    """What was wrong; empty: nothing any more."""
+    incident = lock_incident(incident_id)
+    if incident.status == Status.TRIGGERED:
+        return ""
+    engine.stop(incident, now=now)
+    return "its escalation was still running"
 
 
 def _rearm_deliveries(now: datetime) -> list[str]:
@@ -146,8 +159,8 @@ def _rearm_deliveries(now: datetime) -> list[str]:
 
 
 def _page_admins(report: Report, *, now: datetime) -> None:
-    """At most once an hour: the pager itself is late."""
-    for admin in User.objects.filter(role=Role.ADMIN, is_active=True, is_bot=False):
+    """At most once an hour: the pager itself is late. Without an admin, whom the catch-all would page."""
+    for admin in catch_all_people([]):
         notify(
             recipient=admin, dedupe_key=f"auditor:{now:%Y-%m-%dT%H}:{admin.pk}", topic="auditor", urgency=Urgency.HIGH,
             title="Muster is late: deadlines are overdue by more than a minute",

@@ -1,14 +1,18 @@
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from timers.models import Firing, Heartbeat, Timer
 
 
 def overdue(*, now: datetime, by: timedelta) -> QuerySet[Timer]:
-    """Timers that should have fired long ago, oldest first: each is a broken promise."""
-    return Timer.objects.filter(due_at__lt=now - by).order_by("due_at")
+    """Timers that should have fired long ago, oldest first: each is a broken promise.
+
+    Those too whose handler fails again and again: their back-off moves `due_at`, not the deadline.
+    """
+    late = Q(due_at__lt=now - by) | Q(attempts__gt=0, first_due_at__lt=now - by)
+    return Timer.objects.filter(late).order_by("first_due_at")
 
 
 def next_due_at() -> datetime | None:

@@ -90,3 +90,41 @@ def test_repeats_that_keep_coming_do_not_hide_a_lost_timer(incident):
     Incident.objects.update(last_event_at=SOON)
     assert auditor.audit(now=SOON).repaired == [f"{incident.ref}: its timer was missing"]
     assert Timer.objects.filter(kind=STEP).count() == 1
+
+
+def test_a_step_that_fails_again_and_again_is_overdue_although_its_back_off_moves_it(incident):
+    root = make_user("root", role="admin")
+    late = NOW + timedelta(minutes=20)
+    Timer.objects.exclude(kind=STEP).delete()
+    Timer.objects.filter(kind=STEP).update(due_at=late + timedelta(minutes=5), attempts=7)
+    report = auditor.audit(now=late)
+    assert not report.is_clean
+    assert Notification.objects.get(topic="auditor").recipient == root
+
+
+def test_an_incident_that_cannot_be_repaired_leaves_none_of_the_others_unwatched(incident, monkeypatch):
+    make_user("root", role="admin")
+    other = transitions.trigger(service=incident.service, title="4xx", severity=1, urgency="high", now=NOW)
+    Timer.objects.filter(kind=STEP).delete()
+    repair = auditor.engine.repair
+
+    def fails_for_the_first(each, *, now):
+        if each.pk == incident.pk:
+            Incident.objects.filter(pk=each.pk).update(title="half done")
+            raise KeyError("tiers")
+        return repair(each, now=now)
+
+    monkeypatch.setattr(auditor.engine, "repair", fails_for_the_first)
+    report = auditor.audit(now=SOON)
+    assert report.repaired == [f"{other.ref}: its timer was missing"]
+    assert Timer.objects.get(kind=STEP).key == str(other.pk)
+    assert not report.is_clean
+    assert "cannot be repaired" in report.overdue[0]
+    incident.refresh_from_db()
+    assert incident.title == "5xx"
+
+
+def test_without_an_admin_somebody_else_hears_that_the_pager_is_late(incident):
+    mia = make_user("mia", role="manager")
+    auditor.audit(now=Timer.objects.get(kind=STEP).due_at + timedelta(seconds=61))
+    assert Notification.objects.get(topic="auditor").recipient == mia
