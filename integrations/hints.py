@@ -95,9 +95,13 @@ class Waker:
         self._late, self._heard_at = int(late or 0) / 1000, time.monotonic()
         if not is_first:
             return True
-        return publish(
-            TASK, [integration_id, due_at.isoformat()], queue="default", eta=due_at if after_seconds else None
-        )
+        eta = due_at if after_seconds else None
+        if publish(TASK, [integration_id, due_at.isoformat()], queue="default", eta=eta):
+            return True
+        self.done(
+            integration_id
+        )  # or the next one would be left out for the sake of this one, which was never sent
+        return False
 
     def _server(self) -> redis.Redis:
         if self._redis is None:

@@ -1,4 +1,4 @@
-"""Token buckets of one process: what strangers may cost. Known senders never meet them."""
+"""Token buckets of one process. What strangers may cost is limited by them; known senders are at most answered later."""
 
 import threading
 from collections import OrderedDict

@@ -148,6 +148,16 @@ def test_one_hint_stands_for_all_until_a_worker_is_done(
     assert len(published) == 3
 
 
+def test_a_hint_that_was_not_sent_stands_for_nothing(
+    waker: hints.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "publish", lambda *args, **rest: False)
+    assert waker.hint(7) is False
+    published = sent(monkeypatch)
+    assert waker.hint(7) is True
+    assert len(published) == 1
+
+
 def test_without_a_broker_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     published = sent(monkeypatch)
     monkeypatch.setattr(settings, "REDIS_URL", "unix:///nowhere/valkey.sock")
