@@ -119,6 +119,8 @@ def _superseded(row: _Row) -> bool:
     later = IngestEvent.objects.filter(
         integration_id=event.integration_id, dedup_key=event.dedup_key, pk__gt=event.pk, verdict__in=FINAL
     ).exclude(verdict=Verdict.REJECTED)
+    # An acknowledgement that came too early found nothing and did nothing: the alert that it meant still has to open.
+    later = later.exclude(verdict=Verdict.DROPPED, payload__0__action=rules.ACKNOWLEDGE)
     if not later.exists():
         return False
     row.outcomes[0] = {"verdict": "dropped", "reason": "A later event of this alert was processed first."}

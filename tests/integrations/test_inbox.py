@@ -301,6 +301,20 @@ def test_a_retry_does_not_undo_what_came_after(poison: set[str]) -> None:
     assert not Incident.objects.exists()
 
 
+def test_an_acknowledgement_that_found_nothing_does_not_replace_the_alert_it_was_meant_for(
+    poison: set[str],
+) -> None:
+    integration = make_integration()
+    make_event(integration, trigger("bad"))
+    drain(integration)
+    poison.clear()
+    make_event(integration, rules.signal("acknowledge", "bad"))
+    drain(integration)
+    drain(integration, NOW + LATER)
+    assert verdicts() == ["opened", "dropped"]
+    assert Incident.objects.count() == 1
+
+
 def test_of_a_group_only_the_failed_alert_is_tried_again(poison: set[str]) -> None:
     integration = make_integration("alertmanager")
     make_event(integration, trigger("a"), trigger("bad"), dedup_key="g")
