@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from timers import rules
 from timers.handover import hand_over
@@ -74,8 +74,9 @@ def fire(*, timer_id: int, now: datetime, by: str) -> bool:
                 kind=seen.kind, key=seen.key, due_at=seen.first_due_at, fired_at=moment, by=by,
                 lateness_ms=round((moment - seen.first_due_at) / timedelta(milliseconds=1)),
             )  # fmt: skip
-    except DatabaseError as error:
+    except (OperationalError, InterfaceError) as error:
         # A deadlock or a lost connection: the row is untouched, and soon overdue, so the timekeeper tries again.
+        # What the database refuses (a constraint, a value) it will refuse again: that is the handler's fault, below.
         log.warning("timer_fire_interrupted", kind=seen.kind, key=seen.key, error=repr(error))
         raise
     except Exception as error:
@@ -105,7 +106,7 @@ def fire_due(*, now: datetime, by: str, overdue_by: timedelta = timedelta(0), li
     for timer_id in list(due):
         try:
             fired += fire(timer_id=timer_id, now=now, by=by)
-        except DatabaseError:
+        except (OperationalError, InterfaceError):
             if transaction.get_connection().in_atomic_block:
                 raise
             transaction.get_connection().close_if_unusable_or_obsolete()

@@ -23,6 +23,11 @@ def fails(timer: Timer, now: datetime) -> None:
     raise RuntimeError("the mail server is on fire")
 
 
+@registry.handler("test.refused")
+def refused(timer: Timer, now: datetime) -> None:
+    Firing.objects.create(kind="x" * 61, key=timer.key, due_at=now, fired_at=now, lateness_ms=0, by="test")
+
+
 @registry.handler("test.again")
 def again(timer: Timer, now: datetime) -> None:
     transitions.set_timer(kind="test.again", key=timer.key, due_at=now + SECOND, now=now)
@@ -113,6 +118,17 @@ def test_a_handler_that_raises_undoes_its_work_and_keeps_the_row_with_its_error(
     failing.refresh_from_db()
     assert (failing.attempts, failing.due_at) == (2, NOW + 3 * SECOND)
     assert failing.first_due_at == NOW
+
+
+@pytest.mark.django_db
+def test_a_handler_whose_rows_the_database_refuses_backs_off_and_shows_its_error():
+    transitions.set_timer(kind="test.refused", key="r", due_at=NOW, now=NOW)
+    set_note(due_in=timedelta(0))
+    assert transitions.fire_due(now=NOW, by="test") == 2
+    assert fired == [("a", NOW)]
+    kept = Timer.objects.get(kind="test.refused")
+    assert (kept.attempts, kept.due_at) == (1, NOW + SECOND)
+    assert "too long" in kept.last_error
 
 
 @pytest.mark.django_db
