@@ -12,6 +12,12 @@ from catalog.api import ServiceViewSet
 from core.api import not_found
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
+from incidents.channel import api as channel_api
+from incidents.reading import api as reading_api
+from incidents.roles import api as roles_api
+from incidents.todo import api as todo_api
+from incidents.travel import api as travel_api
+from incidents.updates import api as updates_api
 from integrations.api import IngestEventViewSet, IntegrationViewSet
 from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
@@ -37,6 +43,12 @@ endpoints = [
     path("me/", Me.as_view(), name="me"),
     path("incidents/<str:ref>/escalation/", Escalation.as_view(), name="incident-escalation"),
     path("incidents/<str:ref>/escalate/", Escalate.as_view(), name="incident-escalate"),
+    *updates_api.endpoints,
+    *roles_api.endpoints,
+    *todo_api.endpoints,
+    *channel_api.endpoints,
+    *reading_api.endpoints,
+    *travel_api.endpoints,
     path("metrics/", Metrics.as_view(), name="metrics"),
     *router.urls,
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),

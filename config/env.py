@@ -74,6 +74,16 @@ def _networks(value: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]
         raise ValueError(f"must be addresses or networks separated by commas ({error})") from None
 
 
+def _minutes(count: int) -> Callable[[str], list[int]]:
+    def read(value: str) -> list[int]:
+        parts = [part.strip() for part in value.split(",")]
+        if len(parts) != count or not all(part.isdecimal() and int(part) <= 1440 for part in parts):
+            raise ValueError(f"must be {count} whole numbers of minutes from 0 to 1440, separated by commas")
+        return [int(part) for part in parts]
+
+    return read
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     def read(value: str) -> str:
         if not value:
@@ -264,6 +274,31 @@ SETTINGS = [
         default="false",
         read=_yes_no,
         meaning="Whether outgoing webhooks may call loopback, private and link-local addresses.",
+    ),
+    Setting(
+        name="MUSTER_UPDATE_MINUTES",
+        default="15,30,120,0",
+        read=_minutes(4),
+        meaning="After how many minutes stakeholders expect the next update, for SEV1 to SEV4; 0: none is promised.",
+    ),
+    Setting(
+        name="MUSTER_PUBLIC_STATUS",
+        default="false",
+        read=_yes_no,
+        meaning="Whether `/status/public/` shows to everybody what was published there. Without it the page does not exist.",
+    ),
+    Setting(
+        name="MUSTER_ATTACHMENT_MB",
+        default="10",
+        read=_whole(1, 25),
+        meaning="Largest attachment of a message, in megabytes.",
+    ),
+    Setting(
+        name="MUSTER_EMBED_ORIGINS",
+        default="",
+        read=_words,
+        meaning="Other sites that may show an incident's banner in a frame, as `https://wiki.example.org`, separated by "
+        "commas. Empty: none.",
     ),
     Setting(
         name="MUSTER_METRICS_TOKEN",

@@ -13,6 +13,8 @@ APPS: list[tuple[str, str]] = [
     ("account/", "allauth.urls"),
     ("incidents/", "incidents.urls"),
     ("schedules/", "oncall.urls"),
+    ("status/", "incidents.updates.status_urls"),
+    ("embed/", "incidents.travel.embed_urls"),
     ("services/", "catalog.urls"),
     ("escalation/", "escalation.urls"),
     ("p/", "incidents.answer_urls"),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from accounts.models import User
 from core import words
 from incidents import queries
+from incidents.channel import queries as channel
 from incidents.models import (
     Alert,
     AlertStatus,
@@ -23,7 +24,10 @@ from incidents.models import (
     Status,
     TimelineEntry,
 )
+from incidents.roles import queries as roles
 from incidents.timeline import SYSTEM
+from incidents.todo import queries as todo
+from incidents.updates import queries as updates
 
 SOON = timedelta(minutes=3)
 """A countdown warns in the last fifth of its window, and at least so long before its end."""
@@ -65,11 +69,23 @@ LOOKS: dict[str, Look] = {
     Kind.NOTE: Look("message", "message", "message"),
     Kind.IMPACT_CHANGED: Look("user-exclamation", "impact", "course"),
     Kind.REPAIRED: Look("tool", "repaired", "page"),
+    Kind.UPDATE_POSTED: Look("speakerphone", "update", "decision"),
+    Kind.UPDATE_OVERDUE: Look("speakerphone", "soon", "page"),
+    Kind.UPDATE_PUBLISHED: Look("world", "update", "decision"),
+    Kind.ROLE_OFFERED: Look("arrows-exchange", "handoff", "course"),
+    Kind.ROLE_DECLINED: Look("user-x", "soon", "course"),
+    Kind.ROLE_MISSED: Look("bell-x", "miss", "page"),
+    Kind.TASK: Look("checkbox", "step", "course"),
+    Kind.DECISION: Look("gavel", "decision", "decision"),
+    Kind.AMENDED: Look("pencil", "other", "message"),
+    Kind.MARKED: Look("pin", "other", "message"),
+    Kind.PHASE_CORRECTED: Look("history", "other", "course"),
 }
 _PLAIN = Look("point", "other", "course")
 
 GROUPS = (
     ("all", "All"),
+    ("decision", "Decisions"),
     ("message", "Messages"),
     ("page", "Pages"),
     ("alert", "Alerts"),
@@ -353,6 +369,10 @@ def slots_context(incident: Incident, now: datetime) -> dict[str, object]:
             rows, firing_count=counts[AlertStatus.FIRING], cleared_count=counts[AlertStatus.RESOLVED]
         ),
         "changes": queries.changes_of(incident, limit=6),
+        **updates.room_context(incident, now),
+        **roles.room_context(incident, now),
+        **todo.room_context(incident, now),
+        **channel.room_context(incident, now),
     }
 
 

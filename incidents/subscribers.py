@@ -6,7 +6,10 @@ from django.db import transaction
 
 from incidents import timeline
 from incidents.models import Kind, Page
+from incidents.roles import subscribers as roles_subscribers  # noqa: F401  registers itself, as the next two do
+from incidents.todo import subscribers as todo_subscribers  # noqa: F401
 from incidents.transitions import lock_incident
+from incidents.updates import subscribers as updates_subscribers  # noqa: F401
 from notifications import hooks
 from notifications.models import Delivery
 

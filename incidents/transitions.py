@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import User
 from catalog.models import Service
@@ -22,11 +23,13 @@ from incidents.models import (
     Incident,
     Kind,
     Page,
+    PagePurpose,
     PageStatus,
     Phase,
     PhaseStamp,
     Severity,
     Status,
+    TimelineEntry,
 )
 from notifications.models import NotificationStatus, Urgency
 from notifications.transitions import cancel_topic, notify
@@ -145,7 +148,7 @@ def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, vi
     """Somebody was first. Whoever was called in since, or answers besides, is noted once; the state stays."""
     if by is None:
         return incident
-    called = incident.pages.filter(recipient=by, status=PageStatus.PAGING)
+    called = _calls(incident).filter(recipient=by, status=PageStatus.PAGING)
     answers_a_call = called.exists()
     if answers_a_call:
         called.update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
@@ -355,15 +358,23 @@ def assign_commander(*, incident_id: int, user: User | None, by: User, now: date
 @transaction.atomic
 def add_note(*, incident_id: int, text: str, by: User, now: datetime) -> Incident:
     """What a person has to say. Notes stay possible after the end."""
+    incident = lock_incident(incident_id)
+    note_on(incident, text=text, by=by, now=now)
+    return incident
+
+
+def note_on(
+    incident: Incident, *, text: str, now: datetime, by: User | None = None, by_name: str = "",
+    data: dict[str, Any] | None = None,
+) -> TimelineEntry:  # fmt: skip
+    """Like add_note, for callers that hold the lock. Raises Invalid for an empty or endless text."""
     text = clean_text(text).strip()
     if not text:
         raise Invalid("Write something first.", fields={"text": ["Write something first."]})
     if len(text) > MAX_NOTE:
         sentence = f"At most {MAX_NOTE:,} characters; this has {len(text):,}."
         raise Invalid(sentence, fields={"text": [sentence]})
-    incident = lock_incident(incident_id)
-    timeline.record(incident, Kind.NOTE, at=now, actor=by, text=text)
-    return incident
+    return timeline.record(incident, Kind.NOTE, at=now, actor=by, actor_name=by_name, text=text, data=data)
 
 
 @transaction.atomic
@@ -408,11 +419,13 @@ class PageRequest:
 
 
 def page_people(
-    incident: Incident, *, step_key: str, requests: Sequence[PageRequest], now: datetime
-) -> list[Page]:
+    incident: Incident, *, step_key: str, requests: Sequence[PageRequest], now: datetime,
+    purpose: str = PagePurpose.ANSWER, about: str = "",
+) -> list[Page]:  # fmt: skip
     """Page each person once for this step, for callers that hold the lock. The pages that are new.
 
-    The rows of page, notification and deliveries are written here; messages go out after the commit.
+    The rows of page, notification and deliveries are written here; messages go out after the commit. Whoever is asked
+    to take a role (`purpose`) is not called off by an acknowledgement, so these messages have a topic of their own.
     """
     already = set(incident.pages.filter(step_key=step_key).values_list("recipient_id", flat=True))
     pages = []
@@ -423,7 +436,7 @@ def page_people(
         page = Page.objects.create(
             incident=incident, recipient=request.recipient, step_key=step_key, tier=request.tier,
             tier_name=request.tier_name, reason=request.reason[:300], expected=request.expected[:300],
-            answer_by=request.answer_by, otherwise=request.otherwise[:160], paged_at=now,
+            answer_by=request.answer_by, otherwise=request.otherwise[:160], paged_at=now, purpose=purpose,
         )  # fmt: skip
         text = rules.page_text(
             ref=incident.ref, title=incident.title, severity=incident.severity, service=incident.service.name,
@@ -431,7 +444,7 @@ def page_people(
             otherwise=page.otherwise,
         )  # fmt: skip
         page.notification = notify(
-            recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=topic(incident), urgency=incident.urgency,
+            recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=about or topic(incident), urgency=incident.urgency,
             title=text.title, body=text.body, link=answer_path(page.pk), now=now,
             context={
                 "ref": incident.ref, "severity": f"SEV{incident.severity}", "title": incident.title,
@@ -448,7 +461,8 @@ def page_people(
 def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
     """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted."""
     waiting = list(
-        incident.pages.filter(status=PageStatus.PAGING, answer_by__lte=now)
+        _calls(incident)
+        .filter(status=PageStatus.PAGING, answer_by__lte=now)
         .select_related("recipient")
         .order_by("pk")
     )
@@ -473,11 +487,18 @@ def page_person(*, incident_id: int, user: User, by: User, reason: str, now: dat
     return incident
 
 
+def _calls(incident: Incident) -> QuerySet[Page]:
+    """Pages that an answer to the incident ends. Being asked to take a role is another question."""
+    return incident.pages.filter(purpose=PagePurpose.ANSWER)
+
+
 def _call_off_pages(incident: Incident, *, answered_by: User | None, now: datetime) -> Page | None:
     """End every waiting page, and every message of it that has not gone out. The answering person's latest page."""
     answered = None
     if answered_by is not None:
-        mine = incident.pages.filter(recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED])
+        mine = _calls(incident).filter(
+            recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED]
+        )
         answered = mine.order_by("-pk").first()
         mine.filter(status=PageStatus.PAGING).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
         if answered is not None:
@@ -485,7 +506,7 @@ def _call_off_pages(incident: Incident, *, answered_by: User | None, now: dateti
             cancel_topic(
                 topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=answered_by
             )
-    incident.pages.filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
+    _calls(incident).filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
     cancel_topic(topic=topic(incident), now=now)
     return answered
 

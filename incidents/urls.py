@@ -3,7 +3,13 @@ from django.urls import path
 import incidents.refs  # noqa: F401  (registers <ref:…>)
 from incidents import views
 from incidents.asks import ASKS
+from incidents.channel import urls as channel
 from incidents.my_pages import my_pages
+from incidents.reading import urls as reading
+from incidents.roles import urls as roles
+from incidents.todo import urls as todo
+from incidents.travel import urls as travel
+from incidents.updates import urls as updates
 
 app_name = "incidents"
 
@@ -17,5 +23,11 @@ urlpatterns = [
     path("<ref:incident_id>/earlier/", views.earlier, name="earlier"),
     path("<ref:incident_id>/news/", views.news, name="news"),
     path("<ref:incident_id>/note/", views.note, name="note"),
+    *updates.room,
+    *roles.room,
+    *todo.room,
+    *channel.room,
+    *reading.room,
+    *travel.room,
     *(path(f"<ref:incident_id>/{verb}/", views.act, {"verb": verb}, name=verb) for verb in ASKS),
 ]

@@ -1,21 +1,18 @@
 """The incident's pages: what burns, the list, declaring one, and the war room with its fragments."""
 
 import base64
-import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db.models import Max
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -26,7 +23,9 @@ from core.errors import Invalid, MusterError
 from core.forms import show_refusal
 from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
-from incidents.models import OPEN_STATUSES, Incident, Kind, Severity, Status, TimelineEntry
+from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
+from incidents.roles import queries as roles
+from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
 from oncall.models import Schedule
 from oncall.queries import standings
 
@@ -36,55 +35,9 @@ PAGE = 40  # incidents in the list
 FOUND = 8
 CLOSED_DAYS = 7
 
-# --- shared by the views --------------------------------------------------------------------------------------------
-
-
-def _load(incident_id: int) -> Incident:
-    incident = queries.incident(incident_id)
-    if incident is None:
-        raise Http404(f"INC-{incident_id} does not exist")
-    return incident
-
-
-def _is_fragment(request: HttpRequest) -> bool:
-    return bool(request.htmx) and not request.htmx.boosted
-
-
-def _sentence(message: str, *, status: int) -> HttpResponse:
-    """A refusal as one sentence; static/js/ui.js puts it beside the form and keeps the text."""
-    return HttpResponse(
-        message, status=status, content_type="text/plain; charset=utf-8", headers={"X-Muster-Sentence": "1"}
-    )
-
-
-def _done(**events: Any) -> HttpResponse:
-    """204 for htmx: the fragments that are the viewer's own read themselves again."""
-    return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"incident:changed": True, **events})})
-
-
-def _next(request: HttpRequest, otherwise: str) -> str:
-    """Where a form without script goes on: the page that it came from, if that is ours."""
-    wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return wanted
-    return otherwise
-
 
 def _entries(entries: Iterable[TimelineEntry]) -> list[str]:
     return [render_to_string("incidents/_entry.html", presenters.entry_context(entry)) for entry in entries]
-
-
-def room(view: Any) -> Any:
-    """A fragment or page of one incident, read fresh each time."""
-
-    @wraps(view)
-    @never_cache
-    def loaded(request: HttpRequest, incident_id: int, **kwargs: Any) -> HttpResponse:
-        return view(request, _load(incident_id), **kwargs)
-
-    return loaded
 
 
 # --- now ------------------------------------------------------------------------------------------------------------
@@ -119,7 +72,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "answered": queries.page_history(request.user).filter(status="acknowledged").first(),
         "may_declare": at_least(request.user, "responder"),
     }
-    return render(request, "incidents/_now.html" if _is_fragment(request) else "home.html", context)
+    return render(request, "incidents/_now.html" if is_fragment(request) else "home.html", context)
 
 
 def _strips(incidents: Iterable[Incident], now: datetime) -> list[presenters.Banner]:
@@ -236,7 +189,7 @@ def _with(request: HttpRequest, **changes: str | None) -> str:
 def jump(request: HttpRequest) -> HttpResponse:
     """The jump box: incidents by number or title, services by name. Without script Enter opens the list."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
-    if not _is_fragment(request):
+    if not is_fragment(request):
         return redirect(f"{reverse('incidents:list')}?{urlencode({'status': 'all', 'q': text})}")
     found, places = [], []
     if text:
@@ -323,7 +276,7 @@ def earlier(request: HttpRequest, incident: Incident) -> HttpResponse:
     seq = int(before) if before.isdecimal() and len(before) < 10 else None
     context = _feed_context(incident, queries.timeline_before(incident.pk, seq, limit=FEED_MORE))
     return render(
-        request, "incidents/_earlier.html" if _is_fragment(request) else "incidents/earlier.html", context
+        request, "incidents/_earlier.html" if is_fragment(request) else "incidents/earlier.html", context
     )
 
 
@@ -365,6 +318,7 @@ def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]
         "why_not": who_may("responder"),
         "my_page_waits": waits,
         "i_command": incident.commander_id == request.user.pk,
+        **roles.acts_context(incident, request.user),
     }
 
 
@@ -378,7 +332,7 @@ def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
     """GET asks, POST acts. The question is a dialog in the room and a page without script."""
     ask = asks.ASKS[verb](incident)
     if request.method != "POST":
-        name = "incidents/_ask.html" if _is_fragment(request) else "incidents/ask.html"
+        name = "incidents/_ask.html" if is_fragment(request) else "incidents/ask.html"
         return render(
             request,
             name,
@@ -388,23 +342,20 @@ def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
     try:
         after = asks.do(verb, incident_id=incident.pk, by=request.user, given=given, now=timezone.now())
     except MusterError as error:
-        message = _who_was_first(incident.pk, error)
-        if _is_fragment(request):
-            return _sentence(message, status=error.status)
+        message = who_was_first(incident.pk, error)
+        if is_fragment(request):
+            return sentence(message, status=error.status)
         context = {
-            "incident": _load(incident.pk), "ask": ask, "given": given, "refused": message,
+            "incident": load(incident.pk), "ask": ask, "given": given, "refused": message,
             "severities": _severities(incident),
         }  # fmt: skip
         return render(request, "incidents/ask.html", context, status=error.status)
     if after.pk != incident.pk:  # reopened as a new one
         address = reverse("incidents:detail", args=[after.pk])
-        if _is_fragment(request):
+        if is_fragment(request):
             return HttpResponse(status=204, headers={"HX-Redirect": address})
         return redirect(address)
-    if _is_fragment(request):
-        return _done()
-    messages.success(request, asks.done_words(verb, after))
-    return redirect(_next(request, reverse("incidents:detail", args=[incident.pk])))
+    return answered(request, incident.pk, asks.done_words(verb, after))
 
 
 def _severities(incident: Incident) -> list[tuple[int, str, str]]:
@@ -413,24 +364,6 @@ def _severities(incident: Incident) -> list[tuple[int, str, str]]:
         for value, label in Severity.choices
         if value != incident.severity
     ]
-
-
-def _who_was_first(incident_id: int, error: MusterError) -> str:
-    """A refused move says who moved it before, and when."""
-    if error.status != 409:
-        return error.message
-    last = (
-        TimelineEntry.objects.filter(
-            incident_id=incident_id,
-            kind__in=[Kind.ACKNOWLEDGED, Kind.CONTAINED, Kind.RESOLVED, Kind.REOPENED, Kind.UNACKNOWLEDGED],
-        )
-        .order_by("-seq")
-        .first()
-    )
-    if last is None:
-        return f"Not done. {error.message} Your text is kept."
-    at = timezone.localtime(last.at)
-    return f"Not done. {last.actor_name} {last.text} at {at:%H:%M:%S}. Your text is kept."
 
 
 @require_POST
@@ -442,13 +375,13 @@ def note(request: HttpRequest, incident: Incident) -> HttpResponse:
     try:
         transitions.add_note(incident_id=incident.pk, text=text, by=request.user, now=timezone.now())
     except MusterError as error:
-        if _is_fragment(request):
-            return _sentence(error.message, status=error.status)
+        if is_fragment(request):
+            return sentence(error.message, status=error.status)
         messages.error(request, error.message)
         return redirect(
             f"{reverse('incidents:detail', args=[incident.pk])}?{urlencode({'text': text[:1500]})}#composer"
         )
-    if not _is_fragment(request):
+    if not is_fragment(request):
         return redirect(f"{reverse('incidents:detail', args=[incident.pk])}#composer")
     after = request.POST.get("after", "")
     seq = int(after) if after.isdecimal() and len(after) < 10 else incident.last_seq

@@ -198,12 +198,15 @@
     working = 0;
     const until = performance.now() + SLICE;
     while (waiting.length && performance.now() < until) {
-      const li = $("li", parse(waiting.shift()));
-      if (!li) continue;
-      localise(li);
-      groups.add(li.dataset.group || "course");
+      // An entry, and after it the new version of the older one that it is about.
+      const entries = [...parse(waiting.shift()).children].filter((el) => el.matches("li"));
+      if (!entries.length) continue;
+      groups.add(entries[0].dataset.group || "course");
       got += 1;
-      if (M.place) M.place(li);
+      for (const li of entries) {
+        localise(li);
+        if (M.place) M.place(li);
+      }
     }
     if (waiting.length) { soon(); return; }
     if (pendingSlots !== null) { const html = pendingSlots; pendingSlots = null; swap(html); }

@@ -1,11 +1,11 @@
-/* The war room: the feed stays where the reader left it, drafts are kept, commands open their dialogs, and on a phone
-   one part of the room is shown at a time. Entries come from live.js or from the answer to one's own note;
+/* The war room: the feed stays where the reader left it, and on a phone one part of the room is shown at a time. Entries come from live.js or from the answer to one's own note;
    both go through Muster.place(). */
 (() => {
   "use strict";
   const $ = (s, within = document) => within.querySelector(s);
   const $$ = (s, within = document) => [...within.querySelectorAll(s)];
   const { store } = window.Muster;
+  const say = $("#say-text");
   const room = document.body;
   const feed = $("#feed"), box = $("#feed-scroll"), pill = $("#feed-pill");
   if (!feed) return;
@@ -29,6 +29,7 @@
     const li = typeof html === "string" ? new DOMParser().parseFromString(html, "text/html").body.querySelector("li") : html;
     if (!li || !li.id) return false;
     const known = document.getElementById(li.id);
+    if (!known && "echo" in li.dataset) return false;  // a new version of an entry that is not shown here
     if (known) {
       if (known.dataset.rev === li.dataset.rev) return false;
       known.replaceWith(document.adoptNode(li));
@@ -48,7 +49,7 @@
     let fresh = 0;
     for (const c of changes) for (const n of c.addedNodes) {
       if (n.nodeType !== 1 || !n.matches("[data-seq]")) continue;
-      if (loadingEarlier) continue;
+      if (loadingEarlier || "echo" in n.dataset) continue;
       fresh += 1;
       count(n, 1);
     }
@@ -116,7 +117,7 @@
       show(view);
       const part = $(`[data-part="${view}"]`);
       if (part) part.focus();
-    } else if (e.key === "/") { e.preventDefault(); say.focus(); say.value = "/"; filter(); }
+    } else if (e.key === "/") { if (say) { e.preventDefault(); say.focus(); say.value = "/"; say.dispatchEvent(new Event("input")); } }
   });
 
   // --- phone: one part at a time ------------------------------------------------------------------------------------
@@ -127,66 +128,10 @@
   };
   $$(".tabbar [data-view]").forEach((tab) => tab.addEventListener("click", () => show(tab.dataset.view)));
 
-  // --- writing ------------------------------------------------------------------------------------------------------
-  const say = $("#say-text"), form = $("#composer"), menu = $("#slash");
-  if (say && !say.disabled) {
-    const draft = `muster.draft.${room.dataset.incident}`;
-    const grow = () => { say.style.height = ""; if (!CSS.supports("field-sizing", "content")) say.rows = Math.min(8, say.value.split("\n").length); };
-    if (!say.value && store.get(draft)) say.value = store.get(draft);
-    grow();
-    say.addEventListener("input", () => { store.set(draft, say.value); grow(); filter(); window.Muster.refuse(form, ""); });
-
-    const options = () => $$("[role=option]", menu).filter((o) => !o.hidden);
-    const choose = (o) => {
-      $$("[role=option]", menu).forEach((x) => x.setAttribute("aria-selected", String(x === o)));
-      if (o) say.setAttribute("aria-activedescendant", o.id); else say.removeAttribute("aria-activedescendant");
-    };
-    var filter = () => {
-      const typed = say.value.trim().toLowerCase();
-      $$("[role=option]", menu).forEach((o) => { o.hidden = !o.dataset.command.startsWith(typed); });
-      menu.hidden = !typed.startsWith("/") || !options().length;
-      say.setAttribute("aria-expanded", String(!menu.hidden));
-      choose(menu.hidden ? null : options()[0]);
-    };
-    const run = (o) => {
-      say.value = ""; store.set(draft, ""); menu.hidden = true; filter(); grow();
-      window.Muster.ask(o.dataset.opens);
-    };
-    menu.addEventListener("mousedown", (e) => { const o = e.target.closest("[role=option]"); if (o) { e.preventDefault(); run(o); } });
-    say.addEventListener("blur", () => { menu.hidden = true; });
-    say.addEventListener("keydown", (e) => {
-      if (!menu.hidden) {
-        const list = options(), at = list.findIndex((o) => o.getAttribute("aria-selected") === "true");
-        if (e.key === "ArrowDown" || e.key === "ArrowUp") { e.preventDefault(); choose(list[(at + (e.key === "ArrowDown" ? 1 : list.length - 1)) % list.length]); return; }
-        if (e.key === "Enter" || e.key === "Tab") { e.preventDefault(); run(list[Math.max(at, 0)]); return; }
-        if (e.key === "Escape") { menu.hidden = true; return; }
-      }
-      if (e.key === "Escape") { say.blur(); return; }
-      // With a real keyboard Enter sends and Shift+Enter breaks the line; on touch the button sends.
-      if (e.key === "Enter" && !e.shiftKey && !e.isComposing && matchMedia("(hover: hover)").matches) {
-        e.preventDefault();
-        if (say.value.trim()) form.requestSubmit();
-      }
-    });
-    $$("[data-slash]").forEach((b) => b.addEventListener("click", () => { const o = $(`[data-command="${b.dataset.slash}"]`); if (o) run(o); }));
-    // The answer to a note is the note as everybody sees it, so it is there even when the live stream is late.
-    form.addEventListener("htmx:configRequest", (e) => { e.detail.parameters.after = window.Muster.lastSeq(); });
-    form.addEventListener("htmx:beforeSwap", (e) => { e.detail.shouldSwap = false; });
-    form.addEventListener("htmx:afterRequest", (e) => {
-      if (!e.detail.successful) return;
-      say.value = ""; store.set(draft, ""); grow();
-      const line = $("#new-line");
-      if (line) line.remove();
-      follow = true;
-      const answer = new DOMParser().parseFromString(e.detail.xhr.responseText, "text/html");
-      $$("li[data-seq]", answer.body).forEach(place);
-      toEnd();
-    });
-  } else { var filter = () => {}; }
-
   toEnd();
   requestAnimationFrame(toEnd);
   // fonts change heights
   if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { if (follow) toEnd(); });
-  window.Muster = Object.assign(window.Muster, { place, lastSeq: () => { const el = last(); return el ? seqOf(el) : 0; } });
+  const toNewest = () => { follow = true; toEnd(); };
+  window.Muster = Object.assign(window.Muster, { place, toNewest, lastSeq: () => { const el = last(); return el ? seqOf(el) : 0; } });
 })();

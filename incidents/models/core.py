@@ -2,6 +2,7 @@
 
 import pgtrigger
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
 
@@ -87,6 +88,13 @@ class Incident(models.Model):
     )
     next_page_from = models.DateTimeField(null=True, blank=True, help_text="When that countdown began.")
     next_page_label = models.CharField(max_length=120, blank=True, help_text="Who is paged then, in words.")
+
+    next_update_at = models.DateTimeField(
+        null=True, blank=True, help_text="When stakeholders expect the next word; null: none is promised."
+    )
+    next_update_from = models.DateTimeField(null=True, blank=True, help_text="When that countdown began.")
+    last_update_at = models.DateTimeField(null=True, blank=True)
+    update_nags = models.PositiveSmallIntegerField(default=0, help_text="Reminders since the update was due.")
 
     class Meta:
         ordering = ["-id"]
@@ -231,6 +239,17 @@ class Kind(models.TextChoices):
     NOTE = "note", "Note"
     IMPACT_CHANGED = "impact_changed", "Impact"
     REPAIRED = "repaired", "Repaired"
+    UPDATE_POSTED = "update_posted", "Update to stakeholders"
+    UPDATE_OVERDUE = "update_overdue", "Update overdue"
+    UPDATE_PUBLISHED = "update_published", "Published"
+    ROLE_OFFERED = "role_offered", "Role offered"
+    ROLE_DECLINED = "role_declined", "Role declined"
+    ROLE_MISSED = "role_missed", "Role not answered"
+    TASK = "task", "Task"
+    DECISION = "decision", "Decision"
+    AMENDED = "amended", "Amended"
+    MARKED = "marked", "Pinned or starred"
+    PHASE_CORRECTED = "phase_corrected", "Phase corrected"
 
 
 class TimelineEntry(models.Model):
@@ -259,6 +278,10 @@ class TimelineEntry(models.Model):
     class Meta:
         ordering = ["incident_id", "seq"]
         constraints = [models.UniqueConstraint(fields=["incident", "seq"], name="timeline_seq_once")]
+        indexes = [
+            # the search over all timelines
+            GinIndex(SearchVector("text", config="english"), name="timeline_words"),
+        ]
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
         ]
@@ -272,6 +295,11 @@ class PageStatus(models.TextChoices):
     ACKNOWLEDGED = "acknowledged", "Answered"
     MISSED = "missed", "No answer"
     CANCELLED = "cancelled", "Called off"
+
+
+class PagePurpose(models.TextChoices):
+    ANSWER = "answer", "Somebody has to answer"
+    ROLE = "role", "This person is asked to take a role"
 
 
 class Page(models.Model):
@@ -298,6 +326,7 @@ class Page(models.Model):
         max_length=160, blank=True, help_text="What happens without an answer, in words."
     )
     status = models.CharField(max_length=16, choices=PageStatus, default=PageStatus.PAGING)
+    purpose = models.CharField(max_length=8, choices=PagePurpose, default=PagePurpose.ANSWER)
     paged_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 

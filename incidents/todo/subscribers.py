@@ -1,0 +1,1 @@
+"""What this part of the room does when something happens to an incident."""
