@@ -5,7 +5,7 @@ Only `slots_context` reads the database; everything else takes the rows that it 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from accounts.models import User
@@ -227,6 +227,8 @@ class Banner:
     ticks: list[Tick]
     running: timedelta
     next_page: Countdown | None
+    next_update: Countdown | None
+    """The update that was promised; "over" when it is late."""
     answered: timedelta | None
     contained: timedelta | None
     holder: User | None
@@ -254,6 +256,20 @@ def next_page(incident: Incident, now: datetime) -> Countdown | None:
     )
 
 
+def next_update(incident: Incident, now: datetime) -> Countdown | None:
+    if incident.next_update_at is None or not incident.is_open:
+        return None
+    promised = countdown(
+        label="Update due",
+        due_at=incident.next_update_at,
+        started_at=incident.next_update_from,
+        now=now,
+    )
+    left = incident.next_update_at - now
+    over = left <= timedelta(0)
+    return replace(promised, state="over" if over else promised.state, text=words.clock(left))
+
+
 def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | None = None) -> Banner:
     """The status banner of the room and of every strip. Reads `phase_stamps` unless they are given or prefetched."""
     end = incident.resolved_at if incident.status == Status.RESOLVED and incident.resolved_at else now
@@ -263,6 +279,7 @@ def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | 
         ticks=ticks(incident, incident.phase_stamps.all() if stamps is None else stamps),
         running=end - incident.triggered_at,
         next_page=next_page(incident, now),
+        next_update=next_update(incident, now),
         answered=incident.acknowledged_at - incident.triggered_at if incident.acknowledged_at else None,
         contained=incident.contained_at - incident.triggered_at if incident.contained_at else None,
         holder=incident.acknowledged_by if incident.status == Status.ACKNOWLEDGED else None,
