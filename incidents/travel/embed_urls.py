@@ -1,5 +1,7 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+
+from incidents.travel import views
 
 app_name = "embed"
 
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [path("<str:token>/", views.banner, name="banner")]

@@ -36,6 +36,7 @@ PUBLIC = {
     "account/login/code/confirm/": "the second step of signing in",
     "p/<str:token>/": "a signed link that answers one page",
     "escalation/answer/<str:token>/": "the same signed link: escalates where its person cannot help",
+    "embed/<str:token>/": "a signed link that shows one banner",
     "api/v1/^.*$": "says 404",
 }
 # Every route that begins so: senders of alerts, whose key in the request is checked instead.

@@ -1,0 +1,12 @@
+from datetime import datetime
+
+from catalog.models import Service
+from incidents import presenters, queries
+
+MOST = 20
+
+
+def burning_on(service: Service, now: datetime) -> list[presenters.Banner]:
+    """The banners of what is open on this service, worst first. Two queries."""
+    rows = queries.open_incidents().filter(service=service).prefetch_related("phase_stamps")[:MOST]
+    return [presenters.banner(incident, now) for incident in rows]
