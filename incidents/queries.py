@@ -86,17 +86,26 @@ def timeline_after(incident_id: int, seq: int, *, limit: int) -> list[TimelineEn
     return list(entries.order_by("seq")[:limit])
 
 
-def timeline_before(incident_id: int, seq: int | None, *, limit: int) -> list[TimelineEntry]:
-    """The `limit` entries before `seq` (None: the last ones), oldest first."""
+def timeline_before(
+    incident_id: int, seq: int | None, *, limit: int, kinds: Sequence[str] = ()
+) -> list[TimelineEntry]:
+    """The `limit` entries before `seq` (None: the last ones) of these kinds (none: of all), oldest first."""
     entries = TimelineEntry.objects.filter(incident_id=incident_id).select_related("actor")
     if seq is not None:
         entries = entries.filter(seq__lt=seq)
+    if kinds:
+        entries = entries.filter(kind__in=kinds)
     return list(entries.order_by("-seq")[:limit])[::-1]
 
 
 def entry_counts(incident: Incident) -> dict[str, int]:
     """How many entries there are of each kind."""
     return dict(incident.timeline.order_by().values_list("kind").annotate(Count("pk")))
+
+
+def entries_before(incident_id: int, seq: int, *, kinds: Sequence[str]) -> int:
+    """How many entries of these kinds there are before `seq`."""
+    return TimelineEntry.objects.filter(incident_id=incident_id, seq__lt=seq, kind__in=kinds).count()
 
 
 def last_seqs(incident_ids: Sequence[int]) -> dict[int, int]:

@@ -235,12 +235,15 @@ def declare(request: HttpRequest) -> HttpResponse:
 @room
 def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
     now = timezone.now()
-    entries = queries.timeline_before(incident.pk, None, limit=FEED_FIRST)
+    show = _shown(request)
+    kinds = presenters.KINDS_OF_GROUP.get(show, ())
+    entries = queries.timeline_before(incident.pk, None, limit=FEED_FIRST, kinds=kinds)
     counts = queries.entry_counts(incident)
+    earlier = sum(counts.get(kind, 0) for kind in kinds) - len(entries) if kinds else None
     context = {
         **presenters.slots_context(incident, now),
         **_acts_context(request, incident),
-        **_feed_context(incident, entries),
+        **_feed_context(incident, entries, show=show, earlier=earlier),
         "tabs": presenters.tabs(counts),
         "service": incident.service,
         "service_links": [
@@ -256,14 +259,34 @@ def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
     return render(request, "incidents/detail.html", context)
 
 
-def _feed_context(incident: Incident, entries: list[TimelineEntry]) -> dict[str, object]:
+NOTHING = {
+    "decision": "Nothing was decided yet. Decisions and updates to stakeholders stand here.",
+    "message": "Nobody has written yet. Press m and say what you see.",
+    "page": "Nobody was paged.",
+    "alert": "No alert belongs to it.",
+    "course": "No milestone yet.",
+}
+
+
+def _shown(request: HttpRequest) -> str:
+    """Which entries the address asks for; `all` when it asks for none that there is."""
+    show = request.GET.get("show", "")
+    return show if show in presenters.KINDS_OF_GROUP else "all"
+
+
+def _feed_context(
+    incident: Incident, entries: list[TimelineEntry], *, show: str = "all", earlier: int | None = None
+) -> dict[str, object]:
+    """`earlier`: how many there are before the first; None: as many as its number says."""
     first = entries[0] if entries else None
     return {
         "incident": incident,
         "entries": _entries(entries),
-        "earlier": first.seq - 1 if first else 0,
+        "show": show,
+        "earlier": (first.seq - 1 if earlier is None else earlier) if first else 0,
         "before": first.seq if first else 0,
         "began_at": incident.triggered_at,
+        "nothing": NOTHING.get(show, "Nothing happened yet."),
     }
 
 
@@ -274,7 +297,11 @@ def earlier(request: HttpRequest, incident: Incident) -> HttpResponse:
     """Entries before `before`, for the top of the feed; as a page of its own without script."""
     before = request.GET.get("before", "")
     seq = int(before) if before.isdecimal() and len(before) < 10 else None
-    context = _feed_context(incident, queries.timeline_before(incident.pk, seq, limit=FEED_MORE))
+    show = _shown(request)
+    kinds = presenters.KINDS_OF_GROUP.get(show, ())
+    entries = queries.timeline_before(incident.pk, seq, limit=FEED_MORE, kinds=kinds)
+    count = queries.entries_before(incident.pk, entries[0].seq, kinds=kinds) if kinds and entries else None
+    context = _feed_context(incident, entries, show=show, earlier=count)
     return render(
         request, "incidents/_earlier.html" if is_fragment(request) else "incidents/earlier.html", context
     )

@@ -8,6 +8,7 @@
 | `reload` | incident | too many entries were missed: read the page again |
 | `changed` | now | `{"ids": [42, 43]}`: incidents whose rows in a list are old |
 | `page` | both | the viewer is called: page, incident, ref, severity, title, reason, answer_by, url |
+| `here` | incident | who is in the room, when that changes: `{"people": [{"id", "name", "initials"}], "others": 0}` |
 | `beat` | both | every 2 s while the server sees the database: `{"now": …}` |
 | `bye` | both | the stream ends: `signed_out` or `restart` |
 A browser that comes back sends Last-Event-ID, or `after`, and gets exactly what it has missed.

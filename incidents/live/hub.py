@@ -19,12 +19,13 @@ from contextlib import suppress
 
 import redis.asyncio
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from core.live import INCIDENTS
-from incidents.live import reads, sse
+from incidents.live import presence, reads, sse
 from incidents.live.reads import Sent, in_thread
 
 LOOK_EVERY = 1.0  # s between looks at the database, so that an entry without a hint arrives soon as well
@@ -37,6 +38,8 @@ CHECK_EVERY = 60.0  # s between looks whether a viewer may still look
 BATCH_PAUSE = 0.05  # after a batch, so that a burst becomes few batches
 SENDING = 0.04
 SLOTS_PAUSE = 0.2
+GREET_EVERY = 5.0  # s between words about who is here; sooner when somebody comes or goes
+GREET_PAUSE = 0.5
 LISTS_PAUSE = 0.2
 BATCH = 200  # entries
 CATCH_UP = 500  # entries; who misses more reads the page again
@@ -119,6 +122,7 @@ class Room:
         self.viewers: set[Viewer] = set()
         self.recent: deque[Sent] = deque(maxlen=RECENT)
         self.slots: bytes | None = None
+        self.here: bytes | None = None
         self._wanted = seq
         self._wake = asyncio.Event()
         self._wake.set()  # what was committed while this room was being opened
@@ -209,9 +213,13 @@ class Hub:
         self._someone = asyncio.Event()
         self._look_now = asyncio.Event()
         self._complained = 0.0
+        self._greet_now = asyncio.Event()
+        self._presence = presence.Presence()
+        self._names = presence.Names()
         self.loop = asyncio.get_running_loop()
         self._tasks = [
-            asyncio.create_task(self._forever(work)) for work in (self._listen, self._watch, self._tell_lists)
+            asyncio.create_task(self._forever(work))
+            for work in (self._listen, self._watch, self._tell_lists, self._greet)
         ]
         self.senders.submit(reads.warm_up)
 
@@ -231,6 +239,7 @@ class Hub:
             room = self.rooms[incident_id] = Room(self, incident_id, seq)
         room.viewers.add(viewer)
         self._someone.set()
+        self._greet_now.set()
         return room
 
     def leave(self, viewer: Viewer, incident_id: int | None) -> None:
@@ -238,6 +247,7 @@ class Hub:
         room = self.rooms.get(incident_id) if incident_id is not None else None
         if room is not None:
             room.viewers.discard(viewer)
+            self._greet_now.set()
             if not room.viewers:
                 room.close()
                 del self.rooms[room.incident_id]
@@ -363,6 +373,43 @@ class Hub:
             if users:
                 calls = await in_thread(self.painters, reads.waiting_calls, users, changed)
                 self.call(self.viewers, calls)
+
+    async def _greet(self) -> None:
+        """Tell every room who is in it, over all processes. Without the broker: who is in it here."""
+        broker = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0)
+        )
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GREET_EVERY if self.rooms else None):
+                        await self._greet_now.wait()
+                await asyncio.sleep(GREET_PAUSE)  # a crowd comes in together
+                self._greet_now.clear()
+                own = {pk: {viewer.user_id for viewer in room.viewers} for pk, room in self.rooms.items()}
+                try:
+                    everybody = await self._presence.exchange(broker, own)
+                except (redis.RedisError, OSError):
+                    everybody = own
+                await self._tell_rooms(everybody)
+        finally:
+            await broker.aclose()
+
+    async def _tell_rooms(self, everybody: dict[int, set[int]]) -> None:
+        unknown = self._names.missing({user_id for users in everybody.values() for user_id in users})
+        if unknown:
+            try:
+                self._names.keep(await in_thread(self.doors, reads.names, unknown))
+            except DatabaseError as error:
+                self.complain("Nobody's name can be read: %s", error)
+        for incident_id, users in everybody.items():
+            room = self.rooms.get(incident_id)
+            here = presence.told(self._names.of(users))
+            if room is None or room.here == here:
+                continue
+            room.here = here
+            for viewer in list(room.viewers):
+                viewer.offer(here)
 
     @staticmethod
     def beat(viewers: Collection[Viewer]) -> bytes:

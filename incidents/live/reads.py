@@ -76,6 +76,10 @@ def still_welcome(sessions: Mapping[str, int]) -> set[str]:
     return welcome
 
 
+def names(user_ids: Collection[int]) -> dict[int, str]:
+    return {user.pk: str(user) for user in User.objects.filter(pk__in=user_ids)}
+
+
 # --- what they see --------------------------------------------------------------------------------
 
 

@@ -138,6 +138,7 @@ async def _stream(
             missed = await live.missed(room, room.seq if after is None else after)
             if slots is not None and room.slots is slots:  # else the new ones wait in the queue
                 missed += slots
+            missed += room.here or b""
         if live.sees:
             missed += live.beat(live.lists if incident_id is None else room.viewers)
         since = timezone.now() - timedelta(seconds=RECENT_CALLS_S)

@@ -5,7 +5,8 @@
    Events on body:  incident:changed    {ids, groups, seq}   after a batch that changes more than the talk
                     incidents:changed   {ids}                on pages that show several
                     muster:paged        {page, ref, …}       the viewer is called
-   #live holds the word "Live"; #offline is made here. The server's side is incidents/live/. */
+   #live holds the word "Live"; #offline is made here; #here says who is in the room, and [data-person] of who is gets
+   data-here. The server's side is incidents/live/. */
 (() => {
   "use strict";
   const $ = (s, within = document) => within.querySelector(s);
@@ -126,6 +127,7 @@
     reload: (e) => reread(JSON.parse(e.data).seq),
     changed: (e) => listsChanged(JSON.parse(e.data).ids),
     page: (e) => paged(JSON.parse(e.data)),
+    here: (e) => { who = JSON.parse(e.data); showHere(); },
     beat: (e) => {
       const data = JSON.parse(e.data);
       viewers = data.viewers || 1;
@@ -243,13 +245,18 @@
       if (box && "due" in x.dataset) delete box.dataset.state;
     }
     for (const x of $$("progress", copy)) x.removeAttribute("value");
-    for (const x of [copy, ...$$("[data-me], details", copy)]) { delete x.dataset.me; x.removeAttribute("open"); }
+    for (const x of [copy, ...$$("[data-me], [data-here], details", copy)]) { delete x.dataset.me; delete x.dataset.here; x.removeAttribute("open"); }
+    const filled = $("#here", copy);
+    if (filled) filled.replaceChildren();
     return copy.outerHTML.replace(/>\s+</g, "><");
   };
   const MORPH = {
     morphStyle: "outerHTML",
     ignoreActiveValue: true,
-    callbacks: { beforeAttributeUpdated: (name) => !["data-me", "open", "inert", "data-meaning"].includes(name) },
+    callbacks: {
+      beforeAttributeUpdated: (name) => !["data-me", "data-here", "open", "inert", "data-meaning"].includes(name),
+      beforeNodeMorphed: (old) => old.id !== "here",
+    },
   };
   const swap = (html) => {
     const holder = parse(html).firstElementChild;
@@ -264,6 +271,36 @@
       if (whole || !window.Idiomorph) old.replaceWith(document.adoptNode(fresh));
       else window.Idiomorph.morph(old, document.adoptNode(fresh), MORPH);
     }
+    showHere();
+  };
+
+  // Who is in the room: a number that opens into names, and a dot at each of them who stands on the page.
+  let who = null, shown = "";
+  const showHere = () => {
+    const place = $("#here"), mould = $("#here-mould");
+    if (!who || !place || !mould) return;
+    const ids = new Set([...who.people.map((one) => String(one.id)), ...(who.ids || []).map(String)]);
+    for (const el of $$("[data-person]")) {
+      if (ids.has(el.dataset.person)) { if (!("here" in el.dataset)) el.dataset.here = ""; }
+      else if ("here" in el.dataset) delete el.dataset.here;
+    }
+    const key = JSON.stringify(who);
+    if (shown === key && place.firstElementChild) return;
+    shown = key;
+    if (!place.firstElementChild) place.append(mould.content.cloneNode(true));
+    $("[data-here-count]", place).textContent = `${who.people.length + who.others} here`;
+    $("[data-here-names]", place).replaceChildren(...who.people.map((one) => {
+      const row = document.createElement("li"), face = document.createElement("span");
+      face.className = "avatar avatar-sm";
+      face.setAttribute("aria-hidden", "true");
+      face.textContent = one.initials;
+      row.append(face, one.name);
+      if (String(one.id) === root.dataset.user) row.append(" (you)");
+      return row;
+    }));
+    const more = $("[data-here-more]", place);
+    more.hidden = !who.others;
+    more.textContent = `and ${who.others} more`;
   };
 
   // Too much was missed to bring it entry by entry: read the page again, and take its feed and slots.
@@ -272,13 +309,9 @@
       const answer = await fetch(location.href, { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const feed = $("#feed"), fresh = $("#feed", page);
-      if (!feed || !fresh) return;
-      localise(fresh);
-      const rows = [...fresh.children].map((li) => document.adoptNode(li));
-      since += rows.length;
-      feed.replaceChildren(...rows);
-      seen = Math.max(seen, seq, ...rows.map((li) => Number(li.dataset.seq || 0)));
+      if (!M.refill || !$("#feed", page)) return;
+      since += M.refill(page);
+      seen = Math.max(seen, seq, M.lastSeq());
       groups.add("course");
       got += 1;
       tell();
@@ -311,6 +344,7 @@
     if (Number(incident) === page.incident) body.dispatchEvent(new CustomEvent("incident:changed", { bubbles: true, detail: { ids: [page.incident], groups: ["page"], seq: seen } }));
   };
 
+  if (window.Muster) window.Muster.localise = localise;
   word("Connecting", "connecting");
   open();
 })();

@@ -22,6 +22,8 @@
     if (unseen) $("span", pill).textContent = `${unseen} new`;
   };
   const seen = () => { unseen = 0; showPill(); };
+  // Every entry up to this one is here or was left out by the filter in the address.
+  let newest = Math.max(Number(feed.dataset.last || 0), feed.dataset.held === "all" && last() ? seqOf(last()) : 0);
 
   /* Put one rendered <li id="e-17" data-seq="17"> where it belongs: at the end, in its place when late, over itself
      when edited. Known and unchanged: nothing happens. Returns true when the feed changed. */
@@ -31,11 +33,12 @@
     const known = document.getElementById(li.id);
     if (!known && "echo" in li.dataset) return false;  // a new version of an entry that is not shown here
     if (known) {
-      if (known.dataset.rev === li.dataset.rev) return false;
+      if (Number(li.dataset.rev || 0) <= Number(known.dataset.rev || 0)) return false;
       known.replaceWith(document.adoptNode(li));
       return true;
     }
     const seq = seqOf(li);
+    newest = Math.max(newest, seq);
     let after = last();
     while (after && seqOf(after) > seq) after = before(after.previousElementSibling);
     const added = document.adoptNode(li);
@@ -46,17 +49,18 @@
   };
 
   new MutationObserver((changes) => {
-    let fresh = 0;
+    let fresh = 0, shown = 0;
     for (const c of changes) for (const n of c.addedNodes) {
       if (n.nodeType !== 1 || !n.matches("[data-seq]")) continue;
-      if (loadingEarlier || "echo" in n.dataset) continue;
+      if (loadingEarlier || refilled.has(n) || "echo" in n.dataset) continue;
       fresh += 1;
+      if (feed.dataset.show === "all" || feed.dataset.show === n.dataset.group) shown += 1;
       count(n, 1);
     }
     if (!fresh) return;
     if (document.hidden) newLine(changes);
     if (follow) toEnd();
-    else { unseen += fresh; showPill(); }
+    else { unseen += shown; showPill(); }
   }).observe(feed, { childList: true });
 
   box.addEventListener("scroll", () => { follow = nearEnd(); if (follow) seen(); }, { passive: true });
@@ -71,18 +75,59 @@
     if (first && mould) feed.insertBefore(mould.content.firstElementChild.cloneNode(true), first);
   };
 
-  // --- the tabs over the feed ---------------------------------------------------------------------------------------
-  const tabs = $$("[data-show-only]");
+  // --- the tabs over the feed: links that work without script -------------------------------------------------------
+  const tabs = $$("a[data-show-only]");
+  const refilled = new WeakSet();
+  /* The feed as another reading of the page has it; what came meanwhile stays. Returns how many entries are new here. */
+  const refill = (page) => {
+    const fresh = $("#feed", page);
+    if (!fresh) throw new Error("no feed");
+    if (window.Muster.localise) window.Muster.localise(fresh);
+    const upto = Math.max(Number(fresh.dataset.last || 0), ...$$(":scope > [data-seq]", fresh).map(seqOf));
+    const ids = new Set($$(":scope > [data-seq]", feed).map((li) => li.id));
+    const later = $$(":scope > [data-seq]", feed).filter((li) => seqOf(li) > upto && !fresh.querySelector(`#${li.id}`));
+    const rows = [...fresh.children].map((li) => document.adoptNode(li));
+    rows.concat(later).forEach((li) => refilled.add(li));
+    feed.replaceChildren(...rows, ...later);
+    feed.dataset.held = fresh.dataset.held;
+    for (const tab of tabs) {
+      const el = $(".count", tab), now = $(`a[data-show-only="${tab.dataset.showOnly}"] .count`, page);
+      if (el && now) el.textContent = now.textContent;
+    }
+    later.forEach((li) => count(li, 1));
+    newest = Math.max(newest, upto);
+    if (window.htmx) htmx.process(feed);
+    if (follow) toEnd();
+    return rows.filter((li) => li.id && !ids.has(li.id)).length;
+  };
+  let asked = 0;
+  const showOnly = async (tab) => {
+    const mine = asked += 1;
+    // All that fits is here already, unless earlier entries are not loaded or the address has left some out. And what
+    // to say where nothing fits, the server knows.
+    if ($("#earlier", feed) || feed.dataset.held !== "all" || $(".count", tab).textContent === "0") {
+      const answer = await fetch(tab.href, { cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine !== asked) return;
+      follow = true;
+      refill(page);
+    }
+    tabs.forEach((t) => { if (t === tab) t.setAttribute("aria-current", "true"); else t.removeAttribute("aria-current"); });
+    feed.dataset.show = tab.dataset.showOnly;
+    history.replaceState(history.state, "", tab.href);
+    toEnd();
+  };
   const count = (li, by) => {
     for (const group of ["all", li.dataset.group]) {
       const el = group && $(`[data-show-only="${group}"] .count`);
       if (el) el.textContent = String(Number(el.textContent) + by);
     }
   };
-  tabs.forEach((tab) => tab.addEventListener("click", () => {
-    tabs.forEach((t) => t.setAttribute("aria-pressed", String(t === tab)));
-    feed.dataset.show = tab.dataset.showOnly;
-    toEnd();
+  tabs.forEach((tab) => tab.addEventListener("click", (e) => {
+    if (e.ctrlKey || e.metaKey || e.shiftKey) return;
+    e.preventDefault();
+    showOnly(tab).catch(() => location.assign(tab.href));
   }));
 
   // Earlier entries load above, and what is being read stays under the eye.
@@ -128,10 +173,23 @@
   };
   $$(".tabbar [data-view]").forEach((tab) => tab.addEventListener("click", () => show(tab.dataset.view)));
 
-  toEnd();
-  requestAnimationFrame(toEnd);
+  // An address that ends in #e-17 shows that entry; when it is not on this page, the page of the earlier ones has it.
+  const toNamed = () => {
+    const name = /^#e-(\d{1,9})$/.exec(location.hash);
+    if (!name) return false;
+    const li = document.getElementById(`e-${name[1]}`);
+    if (li) { follow = false; li.scrollIntoView({ block: "center" }); return true; }
+    const seq = Number(name[1]);
+    if (seq > 0 && seq <= newest) location.assign(`${location.pathname}earlier/?before=${seq + 20}#e-${seq}`);
+    return false;
+  };
+  addEventListener("hashchange", toNamed);
+  if (!toNamed()) {
+    toEnd();
+    requestAnimationFrame(() => { if (follow) toEnd(); });
+  }
   // fonts change heights
   if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { if (follow) toEnd(); });
   const toNewest = () => { follow = true; toEnd(); };
-  window.Muster = Object.assign(window.Muster, { place, toNewest, lastSeq: () => { const el = last(); return el ? seqOf(el) : 0; } });
+  window.Muster = Object.assign(window.Muster, { place, toNewest, refill, lastSeq: () => newest });
 })();
