@@ -24,6 +24,7 @@ NAV = (
     ("Incidents", "incidents:list", "i", "flame"),
     ("On call", "oncall:schedule_list", "o", "phone-call"),
     ("Services", "catalog:service_list", "s", "stack-2"),
+    ("Status", "status:internal", "t", "speakerphone"),
     ("Escalation", "escalation:policy_list", "e", "stairs-up"),
     ("Metrics", "metrics:overview", "m", "chart-line"),
 )

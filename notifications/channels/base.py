@@ -22,6 +22,7 @@ class Message:
     topic: str = ""
     recipient: str = ""
     kind: str = "notification"
+    unsubscribe: str = ""  # absolute; a POST to it ends the mails
     created_at: datetime
     context: dict[str, Any] = field(default_factory=dict)
 

@@ -193,6 +193,9 @@ def compose(message: Message) -> EmailMultiAlternatives:
         thread = "".join(letter if letter.isalnum() else "-" for letter in message.topic)
         headers["References"] = f"<topic-{thread}@{_domain()}>"
         headers["X-Muster-Topic"] = rules.subject(message.topic)
+    if message.unsubscribe:
+        headers["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     if message.urgency == "high" and message.kind == "page":
         headers |= {"X-Priority": "1", "Importance": "high"}
     mail = EmailMultiAlternatives(

@@ -35,6 +35,8 @@ PUBLIC = {
     "account/2fa/authenticate/": "the second step of signing in",
     "account/login/code/confirm/": "the second step of signing in",
     "p/<str:token>/": "a signed link that answers one page",
+    "status/unsubscribe/<str:token>/": "a signed link that ends one subscription to updates",
+    "status/public/": "shows what was published; 404 unless the operator wants it",
     "escalation/answer/<str:token>/": "the same signed link: escalates where its person cannot help",
     "embed/<str:token>/": "a signed link that shows one banner",
     "api/v1/^.*$": "says 404",

@@ -1,0 +1,226 @@
+"""One update to one address: claimed in its timer's transaction, sent after the commit, recorded in another.
+
+The timer is armed again as a lease when the mail is claimed. A worker that is killed leaves it, and the next attempt
+carries the same Message-ID.
+"""
+
+import time
+import zoneinfo
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urljoin
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.urls import reverse
+
+from accounts.permissions import zone_of
+from incidents.models import MailStatus, Subscription, Update, UpdateMail
+from incidents.updates import queries, rules
+from incidents.updates.links import stop_path
+from incidents.updates.transitions import MAIL, topic
+from notifications import channels
+from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError
+from timers.registry import fired_by
+from timers.transitions import cancel_timer, set_timer
+
+log = structlog.get_logger(__name__)
+
+SENT, DROPPED, PERMANENT, TRANSIENT = "sent", "dropped", "permanent", "transient"
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """This attempt is ours. Whoever holds it may use the network, once."""
+
+    mail_id: int
+    number: int
+    at: datetime
+    message: Message
+
+
+def lock(mail_id: int) -> UpdateMail | None:
+    """The mail, locked until the transaction ends. None: it is gone."""
+    return UpdateMail.objects.select_for_update(no_key=True).filter(pk=mail_id).first()
+
+
+def claim_locked(mail: UpdateMail | None, *, now: datetime) -> Claimed | None:
+    """Take the next attempt, for a caller that holds the row's lock. None: there is nothing to send."""
+    if mail is None or mail.status != MailStatus.WAITING:
+        return None
+    # Read after the lock was granted, so an end of the subscription that came meanwhile counts.
+    wanted = (
+        Subscription.objects.filter(pk=mail.subscription_id, ended_at__isnull=True)
+        .exclude(user__is_active=False)
+        .select_related("user", "incident", "service", "created_by")
+        .first()
+    )
+    if wanted is None:
+        return _finish(mail, MailStatus.DROPPED)
+    if mail.attempts >= rules.MAIL_ATTEMPTS:
+        mail.last_error = mail.last_error or "The worker did not report back"
+        return _finish(mail, MailStatus.FAILED)
+    mail.attempts += 1
+    mail.save(update_fields=["attempts"])
+    set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.MAIL_LEASE, now=now)
+    return Claimed(mail_id=mail.pk, number=mail.attempts, at=now, message=message_of(mail, wanted))
+
+
+def _finish(mail: UpdateMail, status: str) -> None:
+    mail.status = status
+    mail.save(update_fields=["status", "last_error", "sent_at"])
+    cancel_timer(kind=MAIL, key=str(mail.pk))
+
+
+@transaction.atomic
+def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> None:
+    """What became of an attempt. What was sent was sent, however late the news; other late news changes nothing."""
+    mail = lock(claimed.mail_id)
+    if mail is None or mail.status == MailStatus.SENT:
+        return
+    if outcome == SENT:
+        mail.sent_at, mail.last_error = now, ""
+        _finish(mail, MailStatus.SENT)
+        return
+    if mail.status != MailStatus.WAITING or mail.attempts != claimed.number:
+        return
+    mail.last_error = detail[:500]
+    if outcome == DROPPED:
+        _finish(mail, MailStatus.DROPPED)
+    elif outcome == PERMANENT or mail.attempts >= rules.MAIL_ATTEMPTS:
+        _finish(mail, MailStatus.FAILED)
+    else:
+        mail.save(update_fields=["last_error"])
+        set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.mail_again(mail.attempts), now=now)
+
+
+# --- what it says -----------------------------------------------------------------------------------------------
+
+
+def message_of(mail: UpdateMail, subscription: Subscription) -> Message:
+    update = Update.objects.select_related("incident__service").get(pk=mail.update_id)
+    incident = update.incident
+    title = rules.subject(
+        severity=incident.severity, service=incident.service.name, number=queries.number_of(update),
+        is_drill=incident.is_drill,
+    )  # fmt: skip
+    zone = zone_of(subscription.user) if subscription.user else zoneinfo.ZoneInfo("UTC")
+    stop = _absolute(stop_path(subscription.pk))
+    return Message(
+        idempotency_key=str(mail.idempotency_key),
+        address=mail.email,
+        title=title,
+        body="\n".join(
+            [
+                f"{title} on {incident.ref}, {incident.title}",
+                f"Impact: {update.impact}",
+                f"What is done: {update.action}",
+                f"Next update: {_next(update, zone)}",
+                f"Running since: {_said(incident.triggered_at, zone)}",
+            ]
+        ),
+        # Who has no account would only meet the sign-in page.
+        link=_absolute(reverse("incidents:detail", args=[incident.pk])) if subscription.user_id else "",
+        action="Open the room",
+        why=f"{why(subscription)} To get no more of them: {stop}",
+        unsubscribe=stop,
+        urgency="low",
+        topic=topic(incident),
+        recipient=str(subscription.user or mail.email),
+        kind="update",
+        created_at=update.at,
+    )
+
+
+def _next(update: Update, zone: zoneinfo.ZoneInfo) -> str:
+    if update.next_update_at is not None:
+        return f"by {_said(update.next_update_at, zone)}"
+    return "none is promised" if update.incident.is_open else "none, it is over"
+
+
+def _said(at: datetime, zone: zoneinfo.ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    text = f"{local.day} {local:%b %H:%M} {local.tzname()}"
+    return text if zone.key == "UTC" else f"{text} ({at.astimezone(UTC):%H:%M} UTC)"
+
+
+def what(subscription: Subscription) -> str:
+    """Of what: INC-42, the incidents of a service, or all."""
+    if subscription.incident is not None:
+        return f"updates of {subscription.incident.ref}"
+    worse = "" if subscription.min_severity == 4 else f" of SEV{subscription.min_severity} and worse"
+    if subscription.service is not None:
+        return f"updates of all incidents{worse} on {subscription.service.name}"
+    return f"updates of all incidents{worse}"
+
+
+def why(subscription: Subscription) -> str:
+    by = subscription.created_by
+    if by is None or by.pk == subscription.user_id:
+        return f"You get this because you subscribed to {what(subscription)}."
+    return f"You get this because {by} subscribed you to {what(subscription)}."
+
+
+def _absolute(path: str) -> str:
+    return urljoin(f"{settings.MUSTER_BASE_URL}/", path)
+
+
+# --- where it is sent -------------------------------------------------------------------------------------------
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def dispatch(claimed: Claimed) -> None:
+    """In the worker that claimed it; but the timekeeper has deadlines to meet while a mail server thinks."""
+    global _pool
+    if fired_by.get() != "timekeeper":
+        hand_over(claimed)
+        return
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="updates")
+    _pool.submit(_in_thread, claimed)
+
+
+def _in_thread(claimed: Claimed) -> None:
+    try:
+        hand_over(claimed)
+    except Exception:
+        log.exception("update_mail_not_recorded", mail=claimed.mail_id, attempt=claimed.number)
+    finally:
+        connection.close()
+
+
+def hand_over(claimed: Claimed) -> None:
+    """Send, and record the result. If it can not be recorded, the lease brings the next attempt."""
+    began = time.monotonic()
+    outcome, detail = _send(claimed)
+    now = claimed.at + timedelta(seconds=time.monotonic() - began)
+    record(claimed=claimed, outcome=outcome, detail=detail, now=now)
+    log.info("update_mail", mail=claimed.mail_id, attempt=claimed.number, outcome=outcome, detail=detail)
+
+
+def _send(claimed: Claimed) -> tuple[str, str]:
+    try:
+        channels.channel("email").send(claimed.message, last_look=lambda: _is_still_wanted(claimed))
+    except NoLongerWanted:
+        return DROPPED, ""
+    except PermanentError as error:
+        return PERMANENT, str(error)
+    except ChannelError as error:
+        return TRANSIENT, str(error)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        # A fault of ours must not end the mail: it is tried again, and seen in the log.
+        log.exception("update_mail_failed", mail=claimed.mail_id)
+        return TRANSIENT, f"Fault in the channel: {error!r}"[:500]
+    return SENT, ""
+
+
+def _is_still_wanted(claimed: Claimed) -> bool:
+    return UpdateMail.objects.filter(
+        pk=claimed.mail_id, status=MailStatus.WAITING, attempts=claimed.number,
+        subscription__ended_at__isnull=True, subscription__isnull=False,
+    ).exists()  # fmt: skip
