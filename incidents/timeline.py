@@ -7,7 +7,7 @@ registered for a kind with `on` and runs in the transaction of the entry, in ord
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,8 +87,13 @@ def record(
 
 def verify(incident: Incident) -> Iterator[str]:
     """What is wrong with the chain of one incident, a sentence each. Nothing: it is whole."""
+    yield from check(incident, incident.timeline.order_by("seq").iterator(chunk_size=1000))
+
+
+def check(incident: Incident, entries: Iterable[TimelineEntry]) -> Iterator[str]:
+    """The same of entries that were read already: all of the incident up to its last_seq, in order."""
     previous, expected_seq = "", 0
-    for entry in incident.timeline.order_by("seq").iterator(chunk_size=1000):
+    for entry in entries:
         expected_seq += 1
         if entry.seq != expected_seq:
             yield f"{incident.ref}: entry {expected_seq} is missing"
