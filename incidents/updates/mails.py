@@ -17,7 +17,9 @@ from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 
 from accounts.permissions import zone_of
-from incidents.models import MailStatus, Subscription, Update, UpdateMail
+from incidents import timeline
+from incidents.models import Incident, Kind, MailStatus, Subscription, Update, UpdateMail
+from incidents.transitions import lock_incident
 from incidents.updates import queries, rules
 from incidents.updates.links import stop_path
 from incidents.updates.transitions import MAIL, topic
@@ -36,6 +38,7 @@ class Claimed:
     """This attempt is ours. Whoever holds it may use the network, once."""
 
     mail_id: int
+    incident_id: int
     number: int
     at: datetime
     message: Message
@@ -65,7 +68,14 @@ def claim_locked(mail: UpdateMail | None, *, now: datetime) -> Claimed | None:
     mail.attempts += 1
     mail.save(update_fields=["attempts"])
     set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.MAIL_LEASE, now=now)
-    return Claimed(mail_id=mail.pk, number=mail.attempts, at=now, message=message_of(mail, wanted))
+    update = Update.objects.select_related("incident__service").get(pk=mail.update_id)
+    return Claimed(
+        mail_id=mail.pk,
+        incident_id=update.incident_id,
+        number=mail.attempts,
+        at=now,
+        message=message_of(mail, update, wanted),
+    )
 
 
 def _finish(mail: UpdateMail, status: str) -> None:
@@ -77,6 +87,8 @@ def _finish(mail: UpdateMail, status: str) -> None:
 @transaction.atomic
 def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> None:
     """What became of an attempt. What was sent was sent, however late the news; other late news changes nothing."""
+    is_last = outcome == PERMANENT or (outcome == TRANSIENT and claimed.number >= rules.MAIL_ATTEMPTS)
+    incident = lock_incident(claimed.incident_id) if is_last else None  # before the mail's own lock
     mail = lock(claimed.mail_id)
     if mail is None or mail.status == MailStatus.SENT:
         return
@@ -89,18 +101,30 @@ def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> Non
     mail.last_error = detail[:500]
     if outcome == DROPPED:
         _finish(mail, MailStatus.DROPPED)
-    elif outcome == PERMANENT or mail.attempts >= rules.MAIL_ATTEMPTS:
+    elif incident is not None:
         _finish(mail, MailStatus.FAILED)
+        _tell_once(incident, mail, now=now)
     else:
         mail.save(update_fields=["last_error"])
         set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.mail_again(mail.attempts), now=now)
 
 
+def _tell_once(incident: Incident, mail: UpdateMail, *, now: datetime) -> None:
+    """The room hears of the first reader whom an update did not reach. A mail server that is down fails all of them, and
+    the dialog of the next update counts them."""
+    if incident.timeline.filter(kind=Kind.DELIVERY_FAILED, data__update=mail.update_id).exists():
+        return
+    timeline.record(
+        incident, Kind.DELIVERY_FAILED, at=now,
+        text=f"An update did not reach {mail.email} by e-mail: {mail.last_error[:200]}",
+        data={"update": mail.update_id, "mail": mail.pk, "channel": "email", "attempts": mail.attempts},
+    )  # fmt: skip
+
+
 # --- what it says -----------------------------------------------------------------------------------------------
 
 
-def message_of(mail: UpdateMail, subscription: Subscription) -> Message:
-    update = Update.objects.select_related("incident__service").get(pk=mail.update_id)
+def message_of(mail: UpdateMail, update: Update, subscription: Subscription) -> Message:
     incident = update.incident
     title = rules.subject(
         severity=incident.severity, service=incident.service.name, number=queries.number_of(update),

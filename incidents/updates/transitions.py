@@ -39,6 +39,7 @@ MAIL = "updates.mail"
 MAX_IMPACT = 300
 MAX_ACTION = 4000
 MAX_PUBLIC = 4000
+SENT_TWICE = timedelta(minutes=1)
 
 
 def topic(incident: Incident) -> str:
@@ -58,10 +59,14 @@ def post_update(
 
     `next_minutes` None takes the cadence of the severity, 0 promises nothing. An update stays possible after the end,
     to say that it is over; it promises nothing then. `sets_impact`: the banner says the same impact from now on.
+    The same words of the same person within a minute are a form that was sent twice: they are sent once.
     """
     incident = lock_incident(incident_id)
     impact, action = clean_text(impact).strip(), clean_text(action).strip()
     _check_words(impact, action)
+    last = queries.updates_of(incident.pk).first()
+    if last is not None and _is_the_same(last, impact, action, by=by, now=now):
+        return last
     due_at = _promise(incident, next_minutes, now=now)
     if sets_impact and impact != incident.impact:
         incident.impact = impact
@@ -82,6 +87,11 @@ def post_update(
         },
     )  # fmt: skip
     return update
+
+
+def _is_the_same(last: Update, impact: str, action: str, *, by: User | None, now: datetime) -> bool:
+    same_words = (last.impact, last.action) == (impact, action)
+    return by is not None and last.author_id == by.pk and same_words and now - last.at < SENT_TWICE
 
 
 def _check_words(impact: str, action: str) -> None:

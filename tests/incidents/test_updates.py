@@ -197,9 +197,18 @@ def test_posting_moves_the_due_time_sets_the_impact_and_stands_in_the_timeline(t
 def test_a_promise_of_ones_own_and_none_at_all(taken, ines):
     post(taken, ines, at=NOW + 10 * MINUTE, next_minutes=240)
     assert due(taken) == NOW + 250 * MINUTE
-    post(taken, ines, at=NOW + 11 * MINUTE, next_minutes=0)
+    post(taken, ines, at=NOW + 12 * MINUTE, next_minutes=0)
     assert fresh(taken).next_update_at is None
     assert due(taken) is None
+
+
+def test_a_form_that_was_sent_twice_sends_one_update(taken, ines, ravi):
+    first = post(taken, ines, at=NOW + 10 * MINUTE)
+    assert post(taken, ines, at=NOW + 10 * MINUTE + timedelta(seconds=59)) == first
+    assert due(taken) == NOW + 25 * MINUTE
+    assert post(taken, ravi, at=NOW + 11 * MINUTE) != first
+    assert post(taken, ines, at=NOW + 12 * MINUTE) != first
+    assert count(taken, Kind.UPDATE_POSTED) == 3
 
 
 @pytest.mark.parametrize(
@@ -525,6 +534,22 @@ def test_an_address_that_is_refused_is_not_tried_again(
     row = UpdateMail.objects.get()
     assert (row.status, row.attempts) == (MailStatus.FAILED, 1)
     assert Timer.objects.filter(kind=transitions.MAIL).count() == 0
+
+
+def test_the_room_hears_once_of_an_update_that_did_not_reach_its_readers(
+    taken, ines, viewer, fake, django_capture_on_commit_callbacks
+):
+    for number in range(3):
+        address = f"board{number}@example.org"
+        fake.by_address[address] = "permanent"
+        subscribe(ines, address)
+    post(taken, ines, at=NOW + 10 * MINUTE)
+    send_mails(NOW + 10 * MINUTE, django_capture_on_commit_callbacks)
+    assert UpdateMail.objects.filter(status=MailStatus.FAILED).count() == 3
+    entry = taken.timeline.get(kind=Kind.DELIVERY_FAILED)
+    assert entry.text.startswith("An update did not reach board")
+    assert entry.text.endswith("@example.org by e-mail: 550 nobody here")
+    assert "3 mails not delivered" in signed_in(ines).get(at(taken)).content.decode()
 
 
 def test_late_news_of_an_old_attempt_counts_only_when_it_was_sent(
