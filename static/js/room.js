@@ -54,7 +54,7 @@
       if (n.nodeType !== 1 || !n.matches("[data-seq]")) continue;
       if (loadingEarlier || refilled.has(n) || "echo" in n.dataset) continue;
       fresh += 1;
-      if (feed.dataset.show === "all" || feed.dataset.show === n.dataset.group) shown += 1;
+      if (["all", n.dataset.group].includes(feed.dataset.show)) shown += 1;
       count(n, 1);
     }
     if (!fresh) return;
@@ -105,7 +105,8 @@
     const mine = asked += 1;
     // All that fits is here already, unless earlier entries are not loaded or the address has left some out. And what
     // to say where nothing fits, the server knows.
-    if ($("#earlier", feed) || feed.dataset.held !== "all" || $(".count", tab).textContent === "0") {
+    const number = $(".count", tab);
+    if ($("#earlier", feed) || feed.dataset.held !== "all" || !number || number.textContent === "0") {
       const answer = await fetch(tab.href, { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
