@@ -272,3 +272,10 @@ def posts_of(incident: Incident) -> Sequence[PublicPost]:
     """What was published about an incident, newest first, withdrawn ones included."""
     posts = PublicPost.objects.filter(incident=incident).select_related("published_by", "withdrawn_by")
     return list(posts.order_by("-pk")[:20])
+
+
+def running_story(incident: Incident) -> PublicPost | None:
+    """The last post about an incident, if customers still read that it is not over."""
+    posts = PublicPost.objects.filter(incident=incident, withdrawn_at__isnull=True)
+    last = posts.select_related("published_by").order_by("-published_at", "-pk").first()
+    return last if last is not None and last.state != PostState.OVER else None

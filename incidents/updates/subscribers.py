@@ -26,6 +26,7 @@ def update_follows_severity(incident: Incident, entry: TimelineEntry) -> None:
 @timeline.on(Kind.RESOLVED)
 def no_update_is_due(incident: Incident, entry: TimelineEntry) -> None:
     transitions.stop_clock(incident, now=entry.at)
+    transitions.remind_to_end_the_story(incident, now=entry.at)
 
 
 # The key says whose timer it is, so that one that was repaired by hand works without its payload.

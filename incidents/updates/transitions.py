@@ -378,6 +378,33 @@ def withdraw(*, post_id: int, by: User, now: datetime) -> PublicPost:
     return post
 
 
+def remind_to_end_the_story(incident: Incident, *, now: datetime) -> None:
+    """It is over, and customers still read that it is not: whoever published last is asked to say so.
+
+    For callers that hold the lock.
+    """
+    post = queries.running_story(incident) if settings.MUSTER_PUBLIC_STATUS else None
+    if post is None:
+        return
+    people = (
+        [post.published_by] if post.published_by.is_active else queries.whom_to_remind(incident, more=False)
+    )
+    for person in people:
+        notify(
+            recipient=person, dedupe_key=f"public:{post.pk}:{incident.fence}:{person.pk}", topic=topic(incident),
+            urgency="low", title=f"{incident.ref} is over, and the public page still says: {post.title}",
+            body="\n".join(
+                [
+                    f"Incident: {incident.title} ({incident.ref})",
+                    f"Customers read: {post.get_state_display()}",
+                    "Expected of you: publish that it is over, or withdraw it",
+                ]
+            ),
+            link=reverse("incidents:publish", args=[incident.pk]), context={"kind": "update", "ref": incident.ref},
+            now=now,
+        )  # fmt: skip
+
+
 def _post_data(post: PublicPost, components: Collection[StatusComponent]) -> dict[str, object]:
     services = Service.objects.filter(component__in=components).order_by("slug")
     return {

@@ -95,7 +95,7 @@ def publish(request: HttpRequest, incident: Incident) -> HttpResponse:
     transitions.check_can_be_published(incident)
     posts = queries.posts_of(incident)
     last = next((post for post in posts if post.withdrawn_at is None), None)
-    form = PublishForm(request.POST if request.method == "POST" else None, initial=_as_before(last))
+    form = PublishForm(request.POST if request.method == "POST" else None, initial=_as_before(incident, last))
     context = {"incident": incident, "form": form, "posts": posts, "last": last, "now": timezone.now()}
     if request.method != "POST":
         return _ask(request, "publish", context)
@@ -110,11 +110,11 @@ def publish(request: HttpRequest, incident: Incident) -> HttpResponse:
     return _refused(request, "publish", context, Invalid(first_error(form)))
 
 
-def _as_before(last: PublicPost | None) -> dict[str, object]:
+def _as_before(incident: Incident, last: PublicPost | None) -> dict[str, object]:
     if last is None:
         return {"state": PostState.INVESTIGATING}
     return {
-        "title": last.title, "state": last.state, "level": last.level,
+        "title": last.title, "state": last.state if incident.is_open else PostState.OVER, "level": last.level,
         "components": [component.pk for component in last.components.all()],
     }  # fmt: skip
 

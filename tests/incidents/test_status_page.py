@@ -13,6 +13,7 @@ from incidents import timeline
 from incidents import transitions as incidents
 from incidents.models import Incident, Kind, PublicPost, RoleHolding, RoomRole, StatusComponent
 from incidents.updates import queries, rules, transitions
+from notifications.models import Notification
 from tests.api.conftest import Api
 from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
@@ -292,6 +293,23 @@ def test_withdrawing_takes_it_off_the_page_and_stays_in_the_timeline(incident, m
     transitions.withdraw(post_id=post.pk, by=mona, now=timezone.now())
     texts = incident.timeline.filter(kind=Kind.UPDATE_PUBLISHED).values_list("text", "data__withdrawn")
     assert list(texts)[1:] == [("withdrew from the public page: Paying is difficult", True)]
+
+
+def test_whoever_published_is_asked_to_say_that_it_is_over(incident, ines, mona, shop):
+    publish(incident, mona, shop)
+    incidents.resolve(incident_id=incident.pk, by=ines, now=timezone.now())
+    [asked] = Notification.objects.filter(context__kind="update")
+    assert (asked.recipient, asked.link) == (mona, at(incident))
+    assert asked.title == f"{incident.ref} is over, and the public page still says: Paying is difficult"
+
+
+def test_nobody_is_asked_when_the_story_is_over_or_there_is_none(incident, ines, mona, shop):
+    publish(incident, mona, shop, now=timezone.now() - MINUTE)
+    publish(incident, mona, shop, state="over")
+    incidents.resolve(incident_id=incident.pk, by=ines, now=timezone.now())
+    other = incidents.trigger(service=shop.service, title="Other", severity=2, urgency="high", now=NOW)
+    incidents.resolve(incident_id=other.pk, by=ines, now=NOW + MINUTE)
+    assert not Notification.objects.filter(context__kind="update").exists()
 
 
 def test_somebody_elses_post_is_not_withdrawn_through_another_incident(incident, mona, shop):
