@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.common import ROOT, tool
 
-NAMES = ("ingest", "escalation", "pages", "live", "history")
+NAMES = ("ingest", "escalation", "pages", "live", "history", "room")
 PAGE = ROOT / "docs" / "performance.md"
 TITLES = {
     "ingest": "Alerts in over HTTP, committed before the answer",
@@ -22,6 +22,7 @@ TITLES = {
     "pages": "From an accepted alert to its first page at the mail server",
     "live": "From a transition's commit to the last of the viewers",
     "history": "Pages and list API with a short and a long history",
+    "room": "A room with 5,000 entries, its transcript, and the search over all timelines",
 }
 
 
