@@ -19,7 +19,9 @@ from django.views.decorators.http import require_http_methods
 
 from core.errors import MusterError, Refused
 from incidents import links, presenters, transitions
-from incidents.models import Kind, Page, PageStatus, Status
+from incidents.models import Kind, OfferStatus, Page, PagePurpose, PageStatus, RoleOffer, Status
+from incidents.roles import rules as role_rules
+from incidents.roles import transitions as roles
 
 BROKEN_PER_MINUTE = 30
 """Links that do not work, from one address. A link that works always works, however many do not."""
@@ -64,6 +66,8 @@ def answer(request: HttpRequest, token: str) -> HttpResponse:
         page = read_token(token, now)
     except (LinkBroken, LinkExpired) as error:
         return _dead(request, error, now)
+    if page.purpose == PagePurpose.ROLE:
+        return _answer_about_role(request, page, token, now)
     refused = ""
     if request.method == "POST" and request.POST.get("do", "acknowledge") == "acknowledge":
         try:
@@ -76,6 +80,55 @@ def answer(request: HttpRequest, token: str) -> HttpResponse:
     with timezone.override(_zone(page.recipient.time_zone)):
         context = {**context_of(page, now), "refused": refused, "escalate_url": _escalate_url(page, token)}
         return render(request, "incidents/answer.html", context, status=409 if refused else 200)
+
+
+def _answer_about_role(request: HttpRequest, page: Page, token: str, now: datetime) -> HttpResponse:
+    """The page that asks to take a role. Acknowledging the incident is a second button, while nobody has."""
+    refused, do = "", request.POST.get("do", "")
+    if request.method == "POST" and do in ("accept", "decline", "acknowledge"):
+        try:
+            if do == "acknowledge":
+                transitions.acknowledge(incident_id=page.incident_id, by=page.recipient, now=now, via="link")
+            else:
+                _say_to_offer(page, do, why=request.POST.get("why", ""), now=now)
+        except Refused as error:
+            refused = error.message
+        else:
+            return HttpResponseRedirect(reverse("answer", args=[token]), status=303)
+    with timezone.override(_zone(page.recipient.time_zone)):
+        context = {**context_of_role(page, now), "refused": refused}
+        return render(request, "incidents/role_asked.html", context, status=409 if refused else 200)
+
+
+def _say_to_offer(page: Page, do: str, *, why: str, now: datetime) -> None:
+    offer = _offer_of(page)
+    if offer is None:
+        raise Refused("The question is no longer there.", code="offer_closed")
+    if do == "accept":
+        roles.accept(offer_id=offer.pk, by=page.recipient, now=now)
+    else:
+        roles.decline(offer_id=offer.pk, by=page.recipient, why=why, now=now)
+
+
+def _offer_of(page: Page) -> RoleOffer | None:
+    return RoleOffer.objects.select_related("from_user", "by", "to_user").filter(page=page).first()
+
+
+def context_of_role(page: Page, now: datetime) -> dict[str, Any]:
+    """What the page shows that asks to take a role: see templates/incidents/role_asked.html."""
+    incident, offer = page.incident, _offer_of(page)
+    state = offer.status if offer is not None else OfferStatus.WITHDRAWN
+    return {
+        "page": page,
+        "offer": offer,
+        "state": state,
+        "title": role_rules.title(offer.role, offer.field) if offer else page.tier_name,
+        "now": now,
+        "unanswered": incident.status == Status.TRIGGERED,
+        "accept": presenters.countdown(label="", due_at=offer.accept_by, started_at=offer.offered_at, now=now)
+        if offer and offer.accept_by and state == OfferStatus.OPEN
+        else None,
+    }
 
 
 def context_of(page: Page, now: datetime) -> dict[str, Any]:

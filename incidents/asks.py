@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from core.errors import Invalid, Missing
 from incidents import transitions
-from incidents.models import Incident, Severity, Status
+from incidents.models import Incident, RoomRole, Severity, Status
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Ask:
     reason_required: bool = False
     reason_value: str = ""
     reason_long: bool = False
+    seen: str | None = None
+    """What the person looks at while deciding. The transition refuses when it has changed meanwhile."""
     severities: bool = False
     people: list[User] = field(default_factory=list)
     risky: bool = False
@@ -124,6 +126,7 @@ def _severity(incident: Incident) -> Ask:
         facts=[Fact("Happens", "the times to answer change with it; a SEV4 does not escalate")],
         leave=f"Keep SEV{incident.severity}",
         severities=True,
+        seen=str(incident.severity),
         reason_label="Why",
     )
 
@@ -137,6 +140,7 @@ def _impact(incident: Incident) -> Ask:
         reason_label="Impact",
         reason_name="impact",
         reason_value=incident.impact,
+        seen=incident.impact,
     )
 
 
@@ -191,13 +195,19 @@ def do(verb: str, *, incident_id: int, by: User, given: dict[str, str], now: dat
         return transitions.reopen(incident_id=incident_id, by=by, reason=given.get("reason", ""), now=now)
     if verb == "severity":
         severity = _severity_given(given.get("severity", ""))
+        seen = given.get("seen", "")
         return transitions.set_severity(
-            incident_id=incident_id, severity=severity, by=by, reason=given.get("reason", ""), now=now
-        )
+            incident_id=incident_id, severity=severity, by=by, reason=given.get("reason", ""), now=now,
+            seen=int(seen) if seen in {str(value) for value in Severity.values} else None,
+        )  # fmt: skip
     if verb == "impact":
-        return transitions.set_impact(incident_id=incident_id, impact=given.get("impact", ""), by=by, now=now)
+        return transitions.set_impact(
+            incident_id=incident_id, impact=given.get("impact", ""), by=by, now=now, seen=given.get("seen")
+        )
     if verb == "command":
-        return transitions.assign_commander(incident_id=incident_id, user=by, by=by, now=now)
+        return transitions.assign_role(
+            incident_id=incident_id, role=RoomRole.COMMANDER, user=by, by=by, now=now
+        )
     if verb == "page":
         user = _person_given(given.get("user", ""))
         return transitions.page_person(

@@ -22,19 +22,27 @@ from incidents.models import (
     AlertStatus,
     Incident,
     Kind,
+    OfferStatus,
     Page,
     PagePurpose,
     PageStatus,
     Phase,
     PhaseStamp,
+    RoleHolding,
+    RoleOffer,
+    RoomRole,
     Severity,
     Status,
     TimelineEntry,
 )
+from incidents.roles import rules as role_rules
 from notifications.models import NotificationStatus, Urgency
 from notifications.transitions import cancel_topic, notify
+from timers.transitions import cancel_timer
 
 MAX_NOTE = 20_000
+ROLE_ACCEPT = "roles.accept"
+"""Kind of the timer that ends the time to accept a role; its key is the offer's id."""
 
 
 def lock_incident(incident_id: int) -> Incident:
@@ -271,13 +279,20 @@ def reopen(*, incident_id: int, by: User, reason: str, now: datetime) -> Inciden
 
 
 @transaction.atomic
-def set_severity(*, incident_id: int, severity: int, by: User | None, reason: str, now: datetime) -> Incident:
+def set_severity(
+    *, incident_id: int, severity: int, by: User | None, reason: str, now: datetime, seen: int | None = None
+) -> Incident:
+    """`seen` is the severity that the person was looking at; Refused when it is no longer that."""
     incident = lock_incident(incident_id)
     if severity not in Severity.values:
         raise Invalid(
             "One of SEV1, SEV2, SEV3, SEV4.", fields={"severity": ["One of SEV1, SEV2, SEV3, SEV4."]}
         )
     _refuse_when_resolved(incident, "Its severity stays")
+    if seen is not None and seen != incident.severity != severity:
+        _refuse_as_changed(
+            incident, Kind.SEVERITY_CHANGED, f"the severity to SEV{incident.severity}", now=now
+        )
     change_severity(
         incident,
         severity=severity,
@@ -316,7 +331,10 @@ def change_severity(
 
 
 @transaction.atomic
-def set_impact(*, incident_id: int, impact: str, by: User, now: datetime) -> Incident:
+def set_impact(
+    *, incident_id: int, impact: str, by: User, now: datetime, seen: str | None = None
+) -> Incident:
+    """`seen` is the impact that the person was looking at; Refused when it is no longer that."""
     incident = lock_incident(incident_id)
     impact = clean_text(impact).strip()
     if len(impact) > 300:
@@ -326,6 +344,10 @@ def set_impact(*, incident_id: int, impact: str, by: User, now: datetime) -> Inc
         )
     if impact == incident.impact:
         return incident
+    if seen is not None and clean_text(seen).strip() != incident.impact:
+        _refuse_as_changed(
+            incident, Kind.IMPACT_CHANGED, f"the impact to: {incident.impact or 'nothing'}", now=now
+        )
     before, incident.impact = incident.impact, impact
     incident.save(update_fields=["impact"])
     text = f"described the impact: {impact}" if impact else "removed the impact"
@@ -335,24 +357,115 @@ def set_impact(*, incident_id: int, impact: str, by: User, now: datetime) -> Inc
     return incident
 
 
+def _refuse_as_changed(incident: Incident, kind: Kind, what: str, *, now: datetime) -> None:
+    """Two people changed the same thing: the second is told, and decides again."""
+    last = incident.timeline.filter(kind=kind).order_by("-seq").first()
+    who = f"{last.actor_name}, {duration(now - last.at)} ago," if last else "Somebody"
+    raise Refused(f"{who} changed {what}. Your text is kept.", code="changed_meanwhile")
+
+
 @transaction.atomic
 def assign_commander(*, incident_id: int, user: User | None, by: User, now: datetime) -> Incident:
     """`user` None leaves the incident without a commander."""
+    return assign_role(incident_id=incident_id, role=RoomRole.COMMANDER, user=user, by=by, now=now)
+
+
+@transaction.atomic
+def assign_role(
+    *, incident_id: int, role: str, user: User | None, by: User | None, now: datetime, field: str = "",
+    via: str = "hand",
+) -> Incident:  # fmt: skip
+    """Who holds a role from now on; None leaves it to nobody. Raises Invalid for a role that does not exist.
+
+    An offer of the role that still waits is over: accepted, when it was made to this person, else withdrawn.
+    """
+    role, field = known_role(role, field)
     incident = lock_incident(incident_id)
-    if incident.commander_id == (user.pk if user else None):
-        return incident
-    before = incident.commander
-    incident.commander = user
-    incident.save(update_fields=["commander"])
-    if user is None:
-        text = f"relieved {before} of command"
-    else:
-        text = "took command" if user == by else f"made {user} commander"
-    timeline.record(
-        incident, Kind.ROLE_ASSIGNED, at=now, actor=by, text=text,
-        data={"role": "commander", "user": user.pk if user else None, "before": before.pk if before else None},
-    )  # fmt: skip
+    give_role(incident, role=role, field=field, user=user, by=by, now=now, via=via)
     return incident
+
+
+def known_role(role: str, field: str) -> tuple[str, str]:
+    """The role and, for an expert, the field as it is stored. Raises Invalid."""
+    if role not in RoomRole.values:
+        raise Invalid("No such role.", fields={"role": [f"One of {', '.join(RoomRole.values)}."]})
+    field = clean_text(field).strip().lower()
+    wrong = role_rules.known_field(role, field)
+    if wrong:
+        raise Invalid(wrong, fields={"field": [wrong]})
+    return role, field
+
+
+def give_role(
+    incident: Incident, *, role: str, user: User | None, by: User | None, now: datetime, field: str = "",
+    via: str = "hand", by_name: str = "",
+) -> None:  # fmt: skip
+    """Like assign_role, for callers that hold the lock. Several people may be experts of one field, else one holds it."""
+    holdings = incident.holdings.filter(role=role, field=field, ended_at__isnull=True).select_related("user")
+    if role == RoomRole.EXPERT and user is not None:
+        holdings = holdings.filter(user=user)
+    held = list(holdings)
+    before = held[0].user if held else None
+    if role == RoomRole.COMMANDER:
+        before = incident.commander  # also of incidents that were imported without holdings
+    if before == user:
+        return
+    _end_offers(incident, role=role, field=field, user=user, now=now)
+    RoleHolding.objects.filter(pk__in=[holding.pk for holding in held]).update(ended_at=now)
+    if user is not None:
+        RoleHolding.objects.create(
+            incident=incident, role=role, field=field, user=user, given_by=by, since=now, via=via
+        )
+    if role == RoomRole.COMMANDER:
+        incident.commander = user
+        incident.save(update_fields=["commander"])
+    text = role_rules.assigned(
+        role=role, field=field, to=str(user or ""), himself=user == by,
+        before=" and ".join(str(holding.user) for holding in held) or str(before or ""), via=via,
+    )  # fmt: skip
+    timeline.record(
+        incident, Kind.ROLE_ASSIGNED, at=now, actor=by, actor_name=by_name, text=text,
+        data={
+            "role": str(role), "field": field, "user": user.pk if user else None,
+            "before": before.pk if before else None, "via": via,
+        },
+    )  # fmt: skip
+
+
+def _end_offers(incident: Incident, *, role: str, field: str, user: User | None, now: datetime) -> None:
+    for offer in incident.offers.filter(role=role, field=field, status=OfferStatus.OPEN):
+        mine = user is not None and offer.to_user_id == user.pk
+        if mine or role != RoomRole.EXPERT:
+            close_offer(
+                incident, offer, status=OfferStatus.ACCEPTED if mine else OfferStatus.WITHDRAWN, now=now
+            )
+
+
+def offer_topic(offer: RoleOffer) -> str:
+    """What the messages of one offer have in common."""
+    return f"incident:{offer.incident_id}:roles:{offer.pk}"
+
+
+_PAGE_OF_OFFER = {
+    OfferStatus.ACCEPTED: PageStatus.ACKNOWLEDGED,
+    OfferStatus.DECLINED: PageStatus.ACKNOWLEDGED,  # it was answered, if not with yes
+    OfferStatus.MISSED: PageStatus.MISSED,
+    OfferStatus.WITHDRAWN: PageStatus.CANCELLED,
+}
+
+
+def close_offer(incident: Incident, offer: RoleOffer, *, status: str, now: datetime) -> None:
+    """The offer waits no longer, nor does its page, nor any message of it. For callers that hold the lock."""
+    offer.status, offer.ended_at = status, now
+    offer.save(update_fields=["status", "ended_at"])
+    cancel_timer(kind=ROLE_ACCEPT, key=str(offer.pk))
+    page_status = _PAGE_OF_OFFER[OfferStatus(status)]
+    incident.pages.filter(pk=offer.page_id, status=PageStatus.PAGING).update(status=page_status, ended_at=now)
+    answered = page_status == PageStatus.ACKNOWLEDGED
+    cancel_topic(
+        topic=offer_topic(offer), now=now,
+        status=NotificationStatus.ANSWERED if answered else NotificationStatus.CANCELLED,
+    )  # fmt: skip
 
 
 @transaction.atomic

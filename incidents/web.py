@@ -71,7 +71,7 @@ def answered(request: HttpRequest, incident_id: int, words: str) -> HttpResponse
 
 def who_was_first(incident_id: int, error: MusterError) -> str:
     """A refused move says who moved it before, and when."""
-    if error.status != 409:
+    if error.status != 409 or error.code == "changed_meanwhile":
         return error.message
     last = (
         TimelineEntry.objects.filter(

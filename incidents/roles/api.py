@@ -1,4 +1,220 @@
-from django.urls import URLPattern
+"""Roles of an incident: who holds them, giving and offering them, answering, and calling experts."""
 
-endpoints: list[URLPattern] = []
+from django.urls import URLPattern, path
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.api import PersonField, PersonRef
+from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
+from core.api import StrictSerializer, Text, Whole, read_body
+from core.errors import Missing
+from incidents import queries as incidents
+from incidents.api import REF, EmptyIn, incident_id
+from incidents.models import Incident, OfferStatus, RoleOffer, RoomRole
+from incidents.roles import queries, rules, transitions
+from incidents.transitions import assign_role
+
+# --- what is told ---------------------------------------------------------------------------------------------
+
+
+class HoldingOut(serializers.Serializer):
+    role = serializers.ChoiceField(choices=RoomRole.choices)
+    field = serializers.CharField(help_text="Of an expert; else empty.")
+    user = PersonRef()
+    since = serializers.DateTimeField(allow_null=True)
+    via = serializers.CharField(help_text="hand, offer, rotation or handoff.")
+
+
+class OfferOut(serializers.Serializer):
+    id = serializers.IntegerField()
+    role = serializers.ChoiceField(choices=RoomRole.choices)
+    field = serializers.CharField()
+    status = serializers.ChoiceField(choices=OfferStatus.choices)
+    to = PersonRef(source="to_user")
+    held_by = PersonRef(source="from_user", allow_null=True, help_text="Keeps it until it is accepted.")
+    asked_by = PersonRef(source="by", allow_null=True, help_text="Null: the rotation.")
+    known = serializers.CharField()
+    in_progress = serializers.CharField()
+    next_steps = serializers.CharField()
+    asked = serializers.IntegerField(help_text="How many were asked so far, this one included.")
+    offered_at = serializers.DateTimeField()
+    accept_by = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class RolesOut(serializers.Serializer):
+    roles = HoldingOut(many=True)
+    offers = OfferOut(many=True, help_text="Those that wait for an answer.")
+
+
+# --- what is asked --------------------------------------------------------------------------------------------
+
+
+class RoleIn(StrictSerializer):
+    role = serializers.ChoiceField(choices=RoomRole.choices)
+    field = Text(max_length=40, required=False, default="", allow_blank=True, help_text="Only of an expert.")
+
+
+class AssignIn(RoleIn):
+    user = PersonField(allow_null=True, help_text="Null: nobody holds it.")
+
+
+class OfferIn(RoleIn):
+    user = PersonField()
+    known = Text(max_length=2000, required=False, default="", allow_blank=True)
+    in_progress = Text(max_length=2000, required=False, default="", allow_blank=True)
+    next_steps = Text(max_length=2000, required=False, default="", allow_blank=True)
+    accept_seconds = Whole(required=False, default=rules.ACCEPT_SECONDS, min_value=60, max_value=86_400)
+
+
+class DeclineIn(StrictSerializer):
+    why = Text(max_length=300, required=False, default="", allow_blank=True)
+
+
+class ExpertIn(StrictSerializer):
+    field = Text(max_length=40)
+    reason = Text(max_length=200, required=False, default="", allow_blank=True)
+
+
+# --- endpoints ------------------------------------------------------------------------------------------------
+
+OFFER = OpenApiParameter("id", {"type": "integer"}, OpenApiParameter.PATH, description="Of the offer.")
+
+
+def _incident(ref: str) -> Incident:
+    pk = incident_id(ref)
+    incident = incidents.incident(pk)
+    if incident is None:
+        raise Missing(f"There is no incident INC-{pk}.")
+    return incident
+
+
+def _roles(ref: str) -> Response:
+    incident = _incident(ref)
+    return Response(
+        RolesOut({"roles": queries.holdings(incident), "offers": queries.open_offers(incident)}).data
+    )
+
+
+def _offer(offer: RoleOffer, *, status: int = 200) -> Response:
+    row = RoleOffer.objects.select_related("to_user", "from_user", "by").get(pk=offer.pk)
+    return Response(OfferOut(row).data, status=status)
+
+
+def _offer_of(ref: str, offer_id: int) -> int:
+    """The id, when it is an offer of this incident."""
+    if not RoleOffer.objects.filter(pk=offer_id, incident=_incident(ref)).exists():
+        raise Missing(f"There is no offer {offer_id} in this incident.")
+    return offer_id
+
+
+class Roles(APIView):
+    @extend_schema(responses=RolesOut, operation_id="incidents_roles_retrieve", parameters=[REF])
+    def get(self, request: Request, ref: str) -> Response:
+        """Who holds a role, and who is asked to take one."""
+        return _roles(ref)
+
+    @extend_schema(
+        request=AssignIn,
+        responses=RolesOut,
+        operation_id="incidents_roles_create",
+        summary="Give a role at once, or leave it to nobody",
+        parameters=[REF, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str) -> Response:
+        data = read_body(request, AssignIn)
+        assign_role(incident_id=incident_id(ref), by=request.user, now=timezone.now(), **data)
+        return _roles(ref)
+
+
+class Offers(APIView):
+    @extend_schema(
+        request=OfferIn,
+        responses={201: OfferOut},
+        operation_id="incidents_offers_create",
+        summary="Ask somebody to take a role; whoever holds it keeps it until then",
+        parameters=[REF, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str) -> Response:
+        data = read_body(request, OfferIn)
+        offer = transitions.offer_role(
+            incident_id=incident_id(ref), to=data.pop("user"), by=request.user, now=timezone.now(), **data
+        )
+        return _offer(offer, status=201)
+
+
+class Accept(APIView):
+    @extend_schema(
+        request=EmptyIn,
+        responses=OfferOut,
+        operation_id="incidents_offers_accept",
+        summary="Take the role that one is asked to take",
+        parameters=[REF, OFFER, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str, id: int) -> Response:
+        read_body(request, EmptyIn)
+        return _offer(transitions.accept(offer_id=_offer_of(ref, id), by=request.user, now=timezone.now()))
+
+
+class Decline(APIView):
+    @extend_schema(
+        request=DeclineIn,
+        responses=OfferOut,
+        operation_id="incidents_offers_decline",
+        summary="Do not take it: the giver keeps it, or the next one is asked",
+        parameters=[REF, OFFER, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str, id: int) -> Response:
+        data = read_body(request, DeclineIn)
+        offer = transitions.decline(offer_id=_offer_of(ref, id), by=request.user, now=timezone.now(), **data)
+        return _offer(offer)
+
+
+class Withdraw(APIView):
+    @extend_schema(
+        request=EmptyIn,
+        responses=OfferOut,
+        operation_id="incidents_offers_withdraw",
+        summary="Ask nobody any more",
+        parameters=[REF, OFFER, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str, id: int) -> Response:
+        read_body(request, EmptyIn)
+        return _offer(transitions.withdraw(offer_id=_offer_of(ref, id), by=request.user, now=timezone.now()))
+
+
+class Experts(APIView):
+    @extend_schema(
+        request=ExpertIn,
+        responses={201: OfferOut},
+        operation_id="incidents_experts_create",
+        summary="Page whoever is on call for a field, else who knows it",
+        parameters=[REF, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str) -> Response:
+        data = read_body(request, ExpertIn)
+        offer = transitions.call_expert(
+            incident_id=incident_id(ref), by=request.user, now=timezone.now(), **data
+        )
+        return _offer(offer, status=201)
+
+
+endpoints: list[URLPattern] = [
+    path("incidents/<str:ref>/roles/", Roles.as_view(), name="incident-roles"),
+    path("incidents/<str:ref>/offers/", Offers.as_view(), name="incident-offers"),
+    path("incidents/<str:ref>/offers/<int:id>/accept/", Accept.as_view(), name="incident-offer-accept"),
+    path("incidents/<str:ref>/offers/<int:id>/decline/", Decline.as_view(), name="incident-offer-decline"),
+    path("incidents/<str:ref>/offers/<int:id>/withdraw/", Withdraw.as_view(), name="incident-offer-withdraw"),
+    path("incidents/<str:ref>/experts/", Experts.as_view(), name="incident-experts"),
+]
 """Under /api/v1/, before the routers."""

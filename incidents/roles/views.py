@@ -1,0 +1,259 @@
+"""Giving roles, answering offers, calling experts, and which rotation gives which role."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.models import User
+from accounts.permissions import at_least, not_allowed, role_required
+from core.errors import Invalid, MusterError
+from core.forms import show_refusal
+from incidents.models import Incident, RoleHolding, RoleOffer, RoleRotation, RoomRole
+from incidents.roles import queries, rules, transitions
+from incidents.roles.forms import RotationForm
+from incidents.transitions import assign_role
+from incidents.web import answered, is_fragment, load, room, sentence
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+def _ask_page(
+    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """A question: in the room a dialog, without script a page."""
+    part = f"incidents/{name}"
+    template = part if is_fragment(request) else "incidents/role_page.html"
+    return render(request, template, {"incident": incident, "part": part, **context}, status=status)
+
+
+def _acted(
+    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], act: Callable[[], str]
+) -> HttpResponse:
+    """Do it and say so; a refusal is a sentence beside the form, which keeps what was typed."""
+    try:
+        words = act()
+    except MusterError as error:
+        said = [
+            error.message,
+            *(text for texts in error.fields.values() for text in texts if text != error.message),
+        ]
+        message = " ".join(dict.fromkeys(said))
+        if is_fragment(request):
+            return sentence(message, status=error.status)
+        again = {**context, "refused": message, "given": request.POST.dict()}
+        return _ask_page(request, load(incident.pk), name, again, status=error.status)
+    return answered(request, incident.pk, words)
+
+
+def _person(request: HttpRequest) -> User:
+    text = request.POST.get("user", "")
+    user = queries.able().filter(pk=int(text)).first() if text.isdecimal() and len(text) < 10 else None
+    if user is None:
+        raise Invalid("Choose a person.", fields={"user": ["Choose a person."]})
+    return user
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def role(request: HttpRequest, incident: Incident) -> HttpResponse:
+    """Who takes a role: oneself or another at once, or another who is asked first."""
+    held = queries.holdings(incident)
+    context = {
+        "title": "Assign a role",
+        "roles": [(value, rules.title(value), _holders(held, value)) for value in rules.ROLES],
+        "people": queries.people_to_choose(),
+        "fields": queries.fields(),
+        "given": {"role": request.GET.get("role", ""), "field": "", "user": ""},
+    }
+    if request.method != "POST":
+        return _ask_page(request, incident, "_role.html", context)
+
+    def act() -> str:
+        chosen, field, now = request.POST.get("role", ""), request.POST.get("field", ""), timezone.now()
+        title = rules.title(chosen, field.strip()) if chosen in RoomRole.values else ""
+        if request.POST.get("user") == "nobody":
+            assign_role(
+                incident_id=incident.pk, role=chosen, field=field, user=None, by=request.user, now=now
+            )
+            return f"Nobody holds it now: {title}."
+        user = _person(request)
+        if user == request.user or request.POST.get("how") == "assign":
+            assign_role(
+                incident_id=incident.pk, role=chosen, field=field, user=user, by=request.user, now=now
+            )
+            return f"{user} is {title[:1].lower()}{title[1:]}."
+        transitions.offer_role(
+            incident_id=incident.pk, role=chosen, field=field, to=user, by=request.user, now=now
+        )
+        return f"{user} is asked."
+
+    return _acted(request, incident, "_role.html", context, act)
+
+
+def _holders(held: list[RoleHolding], role: str) -> str:
+    mine = [row for row in held if row.role == role]
+    return ", ".join(f"{row.user} ({row.field})" if row.field else str(row.user) for row in mine)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def handoff(request: HttpRequest, incident: Incident) -> HttpResponse:
+    """Give a role on, with what the next one has to know. The giver keeps it until it is accepted."""
+    held = [(row.role, row.field, row.user) for row in queries.holdings(incident)]
+    choices = [
+        {
+            "value": f"{role}:{field}",
+            "title": rules.title(role, field),
+            "holder": user,
+            "mine": user == request.user,
+        }
+        for role, field, user in held
+        if role != RoomRole.EXPERT or user == request.user
+    ]
+    mine = next((choice for choice in choices if choice["mine"]), choices[0] if choices else None)
+    context = {
+        "title": "Hand off a role",
+        "choices": choices,
+        "people": queries.people_to_choose(),
+        "given": {"role": mine["value"] if mine else "", "known": incident.impact},
+    }
+    if request.method != "POST":
+        return _ask_page(request, incident, "_role_handoff.html", context)
+
+    def act() -> str:
+        wanted = request.POST.get("role", "")
+        if wanted not in {choice["value"] for choice in choices}:
+            raise Invalid("Choose which role. It may have changed hands meanwhile.", fields={})
+        role, _, field = wanted.partition(":")
+        user = _person(request)
+        texts = {name: request.POST.get(name, "") for name in ("known", "in_progress", "next_steps")}
+        offer = transitions.offer_role(
+            incident_id=incident.pk,
+            role=role,
+            field=field,
+            to=user,
+            by=request.user,
+            now=timezone.now(),
+            **texts,
+        )
+        keeps = "You keep it" if offer.from_user == request.user else f"{offer.from_user} keeps it"
+        return f"{user} is asked. {keeps} until then."
+
+    return _acted(request, incident, "_role_handoff.html", context, act)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def call_expert(request: HttpRequest, incident: Incident) -> HttpResponse:
+    context = {"title": "Call an expert", "fields": queries.fields(), "given": {}}
+    if request.method != "POST":
+        return _ask_page(request, incident, "_role_expert.html", context)
+
+    def act() -> str:
+        offer = transitions.call_expert(
+            incident_id=incident.pk, field=request.POST.get("field", ""), by=request.user,
+            reason=request.POST.get("reason", ""), now=timezone.now(),
+        )  # fmt: skip
+        return f"{offer.to_user} is paged."
+
+    return _acted(request, incident, "_role_expert.html", context, act)
+
+
+# --- answering --------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def offer_accept(request: HttpRequest, incident: Incident, offer_id: int) -> HttpResponse:
+    return _answer(request, incident, offer_id, accepts=True)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def offer_decline(request: HttpRequest, incident: Incident, offer_id: int) -> HttpResponse:
+    return _answer(request, incident, offer_id, accepts=False)
+
+
+def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts: bool) -> HttpResponse:
+    offer = RoleOffer.objects.select_related("to_user", "from_user", "by").filter(pk=offer_id).first()
+    if offer is None or offer.incident_id != incident.pk:
+        raise Http404("There is no such offer in this incident.")
+    name = rules.title(offer.role, offer.field)
+    context = {
+        "title": f"Accept: {name}?" if accepts else f"Decline: {name}?",
+        "offer": offer,
+        "what": rules.words(offer.role, offer.field),
+        "accepts": accepts,
+        "given": {},
+    }
+    if request.method != "POST":
+        return _ask_page(request, incident, "_role_answer.html", context)
+
+    def act() -> str:
+        if accepts:
+            transitions.accept(offer_id=offer.pk, by=request.user, now=timezone.now())
+            return f"You have it: {name}."
+        transitions.decline(
+            offer_id=offer.pk, by=request.user, why=request.POST.get("why", ""), now=timezone.now()
+        )
+        return "You declined."
+
+    return _acted(request, incident, "_role_answer.html", context, act)
+
+
+# --- rotations --------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@role_required("viewer")
+def rotations(request: HttpRequest) -> HttpResponse:
+    """Which schedule gives which role; managers change it."""
+    may_edit = at_least(request.user, "manager")
+    if request.method == "POST" and not may_edit:
+        return not_allowed(request, "manager")
+    edited = _rotation(request.GET.get("edit", "")) if may_edit else None
+    form = RotationForm(request.POST if request.method == "POST" else None, initial=RotationForm.of(edited))
+    status = 200
+    if request.method == "POST":
+        if form.is_valid():
+            try:
+                transitions.save_rotation(rotation_id=edited.pk if edited else None, **form.wanted())
+            except MusterError as refusal:
+                show_refusal(refusal, form)
+            else:
+                messages.success(request, "The rotation is saved. It counts from the next incident on.")
+                return redirect("incidents:rotations")
+        status = 400
+    rows = [
+        {"rotation": row, "title": rules.title(row.role, row.field), "minutes": row.accept_seconds / 60}
+        for row in queries.rotations()
+    ]
+    context = {"rows": rows, "form": form, "edited": edited, "may_edit": may_edit}
+    return render(request, "incidents/role_rotations.html", context, status=status)
+
+
+def _rotation(text: str) -> RoleRotation | None:
+    if not (text.isdecimal() and len(text) < 10):
+        return None
+    return queries.rotations().filter(pk=int(text)).first()
+
+
+@require_POST
+@role_required("manager")
+def rotation_remove(request: HttpRequest, rotation_id: int) -> HttpResponse:
+    transitions.remove_rotation(rotation_id=rotation_id)
+    messages.success(request, "The rotation is removed. Nobody is asked by it any more.")
+    return redirect(reverse("incidents:rotations"))
