@@ -8,6 +8,7 @@ from django.utils import timezone
 from incidents import transitions
 from incidents.links import answer_path
 from incidents.models import Incident
+from incidents.updates import transitions as updates
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
@@ -16,7 +17,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def cast(address):
+def cast(address, settings):
+    settings.MUSTER_PUBLIC_STATUS = True
     ines = make_user("ines", full_name="Ines Okafor", role="manager", time_zone="Europe/Berlin")
     ravi = make_user("ravi", full_name="Ravi Menon")
     viola = make_user("viola", full_name="Viola Weber", role="viewer")
@@ -45,6 +47,19 @@ def cast(address):
             transitions.acknowledge(incident_id=other.pk, by=ravi, now=now - 88 * MINUTE)
         if severity == 4:
             transitions.resolve(incident_id=other.pk, by=ravi, now=now - 60 * MINUTE)
+        if severity == 3:
+            updates.post_update(
+                incident_id=other.pk, impact="Slow for some", action="We look.", next_minutes=5, by=ravi,
+                now=now - 20 * MINUTE,
+            )  # fmt: skip
+    updates.subscribe(
+        email="board@example.org", user=None, incident_id=None, service_id=service.pk, min_severity=2, by=ravi, now=now
+    )  # fmt: skip
+    shop = updates.save_component(service_id=service.pk, name="Shop", is_public=True, by=ines)
+    updates.publish(
+        incident_id=incident.pk, state="investigating", level="partial", components=[shop], title="Paying fails",
+        text="We look.", by=ines, now=now,
+    )  # fmt: skip
     return {"ines": ines, "ravi": ravi, "viola": viola, "incident": incident}
 
 
@@ -59,6 +74,12 @@ def paths(incident: Incident) -> dict[str, str]:
         "question": f"{room}resolve/",
         "my pages": "/incidents/my-pages/",
         "answer": answer_path(page.pk),
+        "update": f"{room}update/",
+        "publish": f"{room}publish/",
+        "status": "/status/",
+        "subscriptions": "/status/subscriptions/",
+        "components": "/status/components/",
+        "public": "/status/public/",
         "sign in": "/account/login/",
         "nothing": "/nothing-is-here/",
     }
@@ -68,7 +89,7 @@ def paths(incident: Incident) -> dict[str, str]:
 def test_axe_finds_nothing_on_any_page_and_nothing_scrolls_sideways(cast, look, axe, theme):
     found = {}
     for name, path in paths(cast["incident"]).items():
-        page = look(None if name in ("answer", "sign in") else cast["ines"], path, theme=theme)
+        page = look(None if name in ("answer", "sign in", "public") else cast["ines"], path, theme=theme)
         if name == "room":
             page.wait_for_selector(".ladder .tier")
             page.wait_for_selector("#live.good")

@@ -64,7 +64,12 @@ class Web:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "config.serve", str(self.bound.fileno())],
-                env={**os.environ, "DATABASE_URL": database_url(), "REDIS_URL": self.redis_url},
+                env={
+                    **os.environ,
+                    "DATABASE_URL": database_url(),
+                    "REDIS_URL": self.redis_url,
+                    "MUSTER_PUBLIC_STATUS": "true",
+                },
                 pass_fds=(self.bound.fileno(),),
                 stdout=log,
                 stderr=log,
