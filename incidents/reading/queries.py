@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchVector
-from django.db.models import QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 
 from incidents import timeline
 from incidents.models import (
@@ -82,6 +83,17 @@ def search(
         .values_list("pk", "place")
     )
     return [Found(entry=row, html=rules.marked(places.get(row.pk, row.text))) for row in rows]
+
+
+# --- phases ---------------------------------------------------------------------------------------------------------
+
+
+def stamps(incident_id: int) -> QuerySet[PhaseStamp]:
+    """When the phases began; `corrected` says of each whether a person has changed it."""
+    corrections = TimelineEntry.objects.filter(incident_id=incident_id, kind=Kind.PHASE_CORRECTED)
+    phases = corrections.annotate(about=KeyTextTransform("phase", "data")).values("about")
+    corrected = ExpressionWrapper(Q(phase__in=phases), output_field=BooleanField())
+    return PhaseStamp.objects.filter(incident_id=incident_id).annotate(corrected=corrected)
 
 
 # --- the transcript -------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@
   };
   let asked = 0;
   const showOnly = async (tab) => {
+    if (tab.getAttribute("aria-current") === "true") { toEnd(); return; }
     const mine = asked += 1;
     // All that fits is here already, unless earlier entries are not loaded or the address has left some out. And what
     // to say where nothing fits, the server knows.

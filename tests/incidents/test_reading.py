@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from incidents import presenters, timeline, transitions
-from incidents.models import Incident, Kind
+from incidents.models import EntryOverlay, Incident, Kind
+from incidents.reading.phases import correct_phase
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
 
@@ -121,3 +122,25 @@ def test_the_room_with_5000_entries_takes_at_most_20_queries(
     assert took < 1.0  # what is promised is in docs/performance.md; here other tests run at the same time
     with django_assert_max_num_queries(20):
         client_.get(at(incident), {"show": "page"})
+
+
+@pytest.mark.parametrize(("show", "mark"), [("pinned", "pinned_at"), ("starred", "starred_at")])
+def test_what_is_marked_is_shown_alone(client_, incident, ines, show, mark):
+    record(incident, Kind.NOTE, ["marked words", "other words"], ines)
+    entry = incident.timeline.get(text="marked words")
+    EntryOverlay.objects.create(entry=entry, incident=incident, seq=entry.seq, rev=1, **{mark: NOW})
+    page = client_.get(at(incident), {"show": show}).content.decode()
+    feed = page.partition('id="feed"')[2].partition("</ol>")[0]
+    assert "marked words" in feed and "other words" not in feed
+    entry.overlay.delete()
+    assert f"Nothing is {show}." in client_.get(at(incident), {"show": show}).content.decode()
+
+
+def test_a_corrected_phase_is_marked_in_the_banner(client_, incident, ines):
+    assert "Its time was corrected" not in client_.get(at(incident)).content.decode()
+    later = NOW + timedelta(seconds=1)
+    correct_phase(
+        incident_id=incident.pk, phase="triage", at=later, reason="x", by=ines, now=NOW + timedelta(hours=1)
+    )
+    page = client_.get(at(incident)).content.decode()
+    assert page.count('title="Its time was corrected"') == 1
