@@ -8,23 +8,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
 from accounts.models import User
 from core import words
 from incidents import queries
 from incidents.channel import queries as channel
+from incidents.channel import render
+from incidents.channel import rules as channel_rules
 from incidents.models import (
     Alert,
     AlertStatus,
     Incident,
     Kind,
     Page,
+    PagePurpose,
     PageStatus,
     Phase,
     PhaseStamp,
+    RoleHolding,
     Status,
     TimelineEntry,
 )
+from incidents.reading import queries as reading
 from incidents.roles import queries as roles
+from incidents.roles import rules as role_rules
 from incidents.timeline import SYSTEM
 from incidents.todo import queries as todo
 from incidents.updates import queries as updates
@@ -114,9 +124,15 @@ def _emphasis(entry: TimelineEntry, text: str) -> tuple[str, str, str]:
     return "", text, tail
 
 
-def entry_context(entry: TimelineEntry) -> dict[str, object]:
-    """Context of incidents/_entry.html, the same for every viewer."""
+def entry_context(entry: TimelineEntry, *, echo: bool = False, loose: bool = False) -> dict[str, object]:
+    """Context of incidents/_entry.html, the same for every viewer.
+
+    The entry shows as it reads now when it was read together with its overlay, else as it was written. `echo`: it comes
+    again because it was amended or marked, so it is no news. `loose`: outside of the feed, without its id.
+    """
     look = LOOKS.get(entry.kind, _PLAIN)
+    overlay = channel.overlay_of(entry)
+    words_now = channel.words_of(entry).strip()
     text = entry.text.strip()
     by_system = entry.actor_id is None and entry.actor_name == SYSTEM
     if by_system and text:
@@ -133,7 +149,123 @@ def entry_context(entry: TimelineEntry) -> dict[str, object]:
         "is_phase": entry.kind == Kind.PHASE,
         "phase_label": label,
         "phase_rest": entry.text.strip().removeprefix(label) if label else text,
+        "has_words": entry.kind in channel.WITH_WORDS,
+        "said": _said(entry, words_now),
+        "card": _card(entry, text),
+        "about": _about(entry),
+        "reply": _reply(entry),
+        "files": _files(entry),
+        "overlay": overlay,
+        "echo": echo,
+        "loose": loose,
     }
+
+
+def _said(entry: TimelineEntry, text: str) -> SafeString | str:
+    if entry.kind == Kind.NOTE:
+        return render.with_name(entry.actor_name, render.folded(text, channel.people_in(entry)))
+    return render.folded(text) if entry.kind == Kind.DECISION else ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A framed entry: what it is, whose, what stands at the end of its head, and its lines."""
+
+    title: str
+    who: str
+    end: str = ""
+    lines: tuple[str, ...] = ()
+    next_at: datetime | None = None
+
+
+def _card(entry: TimelineEntry, text: str) -> Card | None:
+    """Of a decision, whose words are `said`, and of what went out to stakeholders or the public."""
+    data = entry.data
+    if entry.kind == Kind.DECISION:
+        as_role = ", commander" if data.get("role") == "commander" else ""
+        return Card("Decision", f"{entry.actor_name}{as_role}")
+    if entry.kind == Kind.UPDATE_POSTED:
+        mails = data.get("mails") or 0
+        lines = [str(data.get(part) or "") for part in ("impact", "action")]
+        return Card(
+            "Update to stakeholders",
+            entry.actor_name,
+            f"mailed to {mails:,}" if mails else "",
+            tuple(filter(None, lines)) or (text,),
+            _moment(data.get("next_update_at")),
+        )
+    if entry.kind == Kind.UPDATE_PUBLISHED and not data.get("withdrawn"):
+        title, _, rest = text.partition("\n")
+        title = title.removeprefix("published for customers:").strip()
+        return Card("Published for customers", entry.actor_name, "", tuple(filter(None, [title, rest])))
+    return None
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) and text else None
+
+
+@dataclass(frozen=True)
+class Link:
+    """To another entry of the same room."""
+
+    seq: int
+    text: str
+    name: str = ""
+
+
+def _about(entry: TimelineEntry) -> Link | None:
+    """Of an entry that changes how an older one reads."""
+    of = entry.data.get("of")
+    if entry.kind not in channel.OVERLAYS or not isinstance(of, int):
+        return None
+    if entry.kind == Kind.AMENDED:
+        return Link(of, "an earlier entry", "amended")
+    verb, _, words_ = entry.text.partition(": ")
+    return Link(of, words_, verb)
+
+
+def _reply(entry: TimelineEntry) -> Link | None:
+    seq = entry.data.get("reply_to")
+    if not isinstance(seq, int):
+        return None
+    return Link(seq, str(entry.data.get("reply_text", "")), str(entry.data.get("reply_name", "")))
+
+
+@dataclass(frozen=True)
+class Attached:
+    url: str
+    name: str
+    size: str
+    is_image: bool
+
+
+def _files(entry: TimelineEntry) -> list[Attached]:
+    return [
+        Attached(
+            url=reverse("incidents:attachment", args=[entry.incident_id, file["id"], file["name"]]),
+            name=file["name"],
+            size=channel_rules.size_words(file["bytes"]),
+            is_image=file["type"] in channel_rules.IMAGES,
+        )
+        for file in entry.data.get("attachments") or ()
+    ]
+
+
+def entry_html(entry: TimelineEntry, *, echo: bool = False, loose: bool = False) -> str:
+    return render_to_string("incidents/_entry.html", entry_context(entry, echo=echo, loose=loose))
+
+
+def news_html(incident_id: int, entries: Sequence[TimelineEntry]) -> list[str]:
+    """The entries for a page that shows what was before. At most one query."""
+    older = channel.changed_by(incident_id, entries)
+    return [entry_news(entry, older) for entry in entries]
+
+
+def entry_news(entry: TimelineEntry, older: Mapping[int, TimelineEntry]) -> str:
+    """An entry, and after one that changes how an older one reads (`older`, by seq) that one again."""
+    again = older.get(entry.data.get("of", 0)) if entry.kind in channel.OVERLAYS else None
+    return entry_html(entry) + (entry_html(again, echo=True) if again is not None else "")
 
 
 # --- the banner -------------------------------------------------------------------------------------------------
@@ -204,10 +336,13 @@ class Tick:
     label: str
     state: str
     at: datetime | None
+    corrected: bool = False
 
 
 def ticks(incident: Incident, stamps: Iterable[PhaseStamp]) -> list[Tick]:
-    stamped = {stamp.phase: stamp.at for stamp in stamps}
+    rows = list(stamps)
+    stamped = {stamp.phase: stamp.at for stamp in rows}
+    corrected = {stamp.phase for stamp in rows if getattr(stamp, "corrected", False)}
     order = [phase.value for phase in Phase]
     now_at = order.index(incident.phase)
     return [
@@ -215,6 +350,7 @@ def ticks(incident: Incident, stamps: Iterable[PhaseStamp]) -> list[Tick]:
             label=phase.label,
             state="done" if index < now_at else "now" if index == now_at else "todo",
             at=stamped.get(phase.value),
+            corrected=phase.value in corrected,
         )
         for index, phase in enumerate(Phase)
     ]
@@ -315,12 +451,22 @@ _ANSWERS = {
 _ORDER = {"answered": 0, "waiting": 1, "": 2, "missed": 3, "called_off": 4}
 
 
-def people(incident: Incident, pages: Iterable[Page]) -> list[Person]:
-    """Commander first, then who answered, who still may, and who did not. `pages` newest first."""
+def people(
+    incident: Incident, pages: Iterable[Page], holdings: Iterable[RoleHolding] = ()
+) -> list[Person]:
+    """Who holds a role first, then who answered, who still may, and who did not. `pages` newest first."""
     rows: dict[int, Person] = {}
-    if incident.commander is not None:
+    if incident.commander is not None:  # also of incidents that were imported without holdings
         rows[incident.commander.pk] = Person(user=incident.commander, roles=["Commander"])
+    for holding in holdings:
+        row = rows.setdefault(holding.user_id, Person(user=holding.user))
+        title = role_rules.title(holding.role, holding.field)
+        if title not in row.roles:
+            row.roles.append(title)
+    order = {user_id: place for place, user_id in enumerate(rows)}
     for page in pages:
+        if page.purpose == PagePurpose.ROLE:
+            continue  # being asked to take a role stands among the seats
         row = rows.setdefault(page.recipient_id, Person(user=page.recipient))
         answer = _ANSWERS[PageStatus(page.status)]
         # A person paged twice stands there once: an answer outweighs a later silence, else the newest counts.
@@ -338,10 +484,10 @@ def people(incident: Incident, pages: Iterable[Page]) -> list[Person]:
         row.answer, row.at = "answered", row.at if row.answer == "answered" else incident.acknowledged_at
         if not row.roles:
             row.roles.append("Has it")
-    first = incident.commander_id
-    if first in rows and rows[first].answer == "called_off":
-        rows[first].answer = ""  # who commands has answered in a better way
-    return sorted(rows.values(), key=lambda row: (row.user.pk != first, _ORDER[row.answer]))
+    for user_id in order:
+        if rows[user_id].answer == "called_off":
+            rows[user_id].answer = ""  # who holds a role has answered in a better way
+    return sorted(rows.values(), key=lambda row: (order.get(row.user.pk, len(order)), _ORDER[row.answer]))
 
 
 @dataclass(frozen=True)
@@ -375,11 +521,12 @@ def slots_context(incident: Incident, now: datetime) -> dict[str, object]:
     """Context of incidents/_slots.html: what all viewers of the room see alike. Five queries, whatever the size."""
     counts = queries.alert_counts(incident)
     rows = queries.alerts_to_show(incident, limit=SHOWN_ALERTS)
-    who = people(incident, queries.pages_of(incident).order_by("-pk")[:200])
+    held = roles.room_context(incident, now)
+    who = people(incident, queries.pages_of(incident).order_by("-pk")[:200], held["holdings"])
     return {
         "incident": incident,
         "now": now,
-        "banner": banner(incident, now),
+        "banner": banner(incident, now, stamps=reading.stamps(incident.pk)),
         "people": who,
         "answered_count": sum(1 for person in who if person.answer == "answered"),
         "alerts": alerts(
@@ -387,7 +534,7 @@ def slots_context(incident: Incident, now: datetime) -> dict[str, object]:
         ),
         "changes": queries.changes_of(incident, limit=6),
         **updates.room_context(incident, now),
-        **roles.room_context(incident, now),
+        **held,
         **todo.room_context(incident, now),
         **channel.room_context(incident, now),
     }

@@ -16,6 +16,7 @@ from incidents.models import (
     Incident,
     Kind,
     Page,
+    PagePurpose,
     PageStatus,
     PhaseStamp,
     Status,
@@ -82,19 +83,20 @@ def incident(incident_id: int) -> Incident | None:
 
 def timeline_after(incident_id: int, seq: int, *, limit: int) -> list[TimelineEntry]:
     """Entries later than `seq`, oldest first."""
-    entries = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=seq).select_related("actor")
+    entries = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=seq)
+    entries = entries.select_related("actor", "overlay")
     return list(entries.order_by("seq")[:limit])
 
 
 def timeline_before(
-    incident_id: int, seq: int | None, *, limit: int, kinds: Sequence[str] = ()
+    incident_id: int, seq: int | None, *, limit: int, only: Q | None = None
 ) -> list[TimelineEntry]:
-    """The `limit` entries before `seq` (None: the last ones) of these kinds (none: of all), oldest first."""
-    entries = TimelineEntry.objects.filter(incident_id=incident_id).select_related("actor")
+    """The `limit` entries before `seq` (None: the last ones), of those that are `only` so, oldest first."""
+    entries = TimelineEntry.objects.filter(incident_id=incident_id).select_related("actor", "overlay")
     if seq is not None:
         entries = entries.filter(seq__lt=seq)
-    if kinds:
-        entries = entries.filter(kind__in=kinds)
+    if only:
+        entries = entries.filter(only)
     return list(entries.order_by("-seq")[:limit])[::-1]
 
 
@@ -103,9 +105,9 @@ def entry_counts(incident: Incident) -> dict[str, int]:
     return dict(incident.timeline.order_by().values_list("kind").annotate(Count("pk")))
 
 
-def entries_before(incident_id: int, seq: int, *, kinds: Sequence[str]) -> int:
-    """How many entries of these kinds there are before `seq`."""
-    return TimelineEntry.objects.filter(incident_id=incident_id, seq__lt=seq, kind__in=kinds).count()
+def entries_before(incident_id: int, seq: int, *, only: Q) -> int:
+    """How many entries of those that are `only` so there are before `seq`."""
+    return TimelineEntry.objects.filter(only, incident_id=incident_id, seq__lt=seq).count()
 
 
 def last_seqs(incident_ids: Sequence[int]) -> dict[int, int]:
@@ -149,14 +151,20 @@ def pages_of(incident: Incident) -> QuerySet[Page]:
 
 
 def waiting_pages(user: User) -> QuerySet[Page]:
-    """What waits for this person's answer, once for each incident: also what was missed, while nobody has answered."""
-    later = Page.objects.filter(incident=OuterRef("incident"), recipient=user, pk__gt=OuterRef("pk"))
+    """What waits for this person's answer, once for each incident: also what was missed, while nobody has answered.
+
+    A role that the person is asked to take waits besides, until it is answered or its time is over.
+    """
+    later = Page.objects.filter(
+        incident=OuterRef("incident"), recipient=user, pk__gt=OuterRef("pk"), purpose=PagePurpose.ANSWER
+    )
+    unanswered = Q(incident__status=Status.TRIGGERED, purpose=PagePurpose.ANSWER) | Q(status=PageStatus.PAGING)
     return (
         Page.objects.filter(recipient=user, status__in=[PageStatus.PAGING, PageStatus.MISSED])
-        .exclude(Exists(later))
-        .filter(Q(incident__status=Status.TRIGGERED) | Q(status=PageStatus.PAGING))
+        .exclude(Exists(later), purpose=PagePurpose.ANSWER)
+        .filter(unanswered)
         .exclude(incident__status=Status.RESOLVED)
-        .select_related("incident__service")
+        .select_related("incident__service", "role_offer")
         .order_by("incident__severity", "-pk")
     )
 

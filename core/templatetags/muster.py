@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.forms import BoundField, widgets
 from django.utils import timezone
-from django.utils.html import format_html, urlize
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from core import words
@@ -178,25 +178,6 @@ def avatar(person: object, size: str = "", *, me: bool = False) -> SafeString:
 def lower_first(text: str) -> str:
     """For a label that goes on a sentence: Without an answer, tier 2 is paged."""
     return text[:1].lower() + text[1:]
-
-
-# --- what is said in a field ------------------------------------------------------------------------------------
-
-_CODE = re.compile(r"`([^`\n]{1,300})`")
-
-
-@register.filter
-def said(text: str) -> SafeString:
-    """A person's words: escaped, with `code` set as code and addresses as links. Nothing else is read as markup."""
-    parts = _CODE.split(text)
-    return mark_safe(
-        "".join(
-            format_html('<code class="mono">{}</code>', part)
-            if index % 2
-            else urlize(part, nofollow=True, autoescape=True)
-            for index, part in enumerate(parts)
-        )
-    )
 
 
 # --- forms ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.permissions import at_least
 from incidents import presenters
+from incidents.channel import queries as channel
 from incidents.live import sse
 from incidents.models import Incident, Page, PageStatus, TimelineEntry
 
@@ -101,13 +102,16 @@ def warm_up() -> None:
         get_template(name)
 
 
-def _render_entry(entry: TimelineEntry) -> Sent:
+def _render_entry(entry: TimelineEntry, older: Mapping[int, TimelineEntry]) -> Sent:
+    """What changes how an older entry reads brings that one with it, as it reads now, and is not kept."""
+    if entry.kind in channel.OVERLAYS:
+        return Sent(entry.seq, sse.event("entry", presenters.entry_news(entry, older), id=entry.seq))
     key = entry.incident_id, entry.seq
     with _kept_lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    html = render_to_string("incidents/_entry.html", presenters.entry_context(entry))
+    html = presenters.entry_html(entry)
     sent = Sent(entry.seq, sse.event("entry", html, id=entry.seq))
     with _kept_lock:
         _kept[key] = sent
@@ -119,8 +123,10 @@ def _render_entry(entry: TimelineEntry) -> Sent:
 def entries(incident_id: int, after: int, limit: int) -> list[Sent]:
     """The next entries after a seq. They are committed in the order of seq, as each is written under the incident's
     lock, so what is here now has no gap that could be filled later."""
-    rows = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=after).order_by("seq")
-    return [_render_entry(entry) for entry in rows.select_related("actor", "incident")[:limit]]
+    found = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=after).order_by("seq")
+    rows = list(found.select_related("actor", "incident")[:limit])
+    older = channel.changed_by(incident_id, rows)
+    return [_render_entry(entry, older) for entry in rows]
 
 
 def slots(incident_id: int) -> bytes:
