@@ -2,8 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from escalation import auditor, engine
+from accounts.models import User
+from escalation import auditor, engine, transitions
 from incidents import timeline
+from incidents.channel import commands
 from incidents.models import Incident, Kind, TimelineEntry
 from incidents.transitions import lock_incident, unacknowledge
 from timers import registry
@@ -65,5 +67,20 @@ def acknowledgement_timed_out(timer: Timer, now: datetime, incident: Incident) -
         reason = f"the acknowledgement ended: not contained within {minutes} min"
         unacknowledge(incident_id=incident.pk, now=now, reason=reason)
 
+
+def _escalate(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
+    """/escalate why pages the next tier, /escalate 2 why the second."""
+    word, _, reason = rest.partition(" ")
+    told = {"incident_id": incident.pk, "by": by, "now": now}
+    if word.isdecimal() and len(word) == 1:
+        transitions.escalate_to(level=int(word), reason=reason.strip(), **told)
+    else:
+        transitions.escalate_now(reason=rest, **told)
+
+
+commands.register(
+    "escalate", "/escalate [tier] why", "Page the next tier or that one now", _escalate,
+    opens="escalation:escalate", offered=lambda incident: incident.is_open,
+)  # fmt: skip
 
 registry.sweep(auditor.audit_when_due)

@@ -22,7 +22,6 @@ urlpatterns = [
     path("<ref:incident_id>/acts/", views.acts, name="acts"),
     path("<ref:incident_id>/earlier/", views.earlier, name="earlier"),
     path("<ref:incident_id>/news/", views.news, name="news"),
-    path("<ref:incident_id>/note/", views.note, name="note"),
     *updates.room,
     *roles.room,
     *todo.room,

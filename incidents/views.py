@@ -2,29 +2,31 @@
 
 import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from django.contrib import messages
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.models import Team
+from accounts.models import Team, User
 from accounts.permissions import at_least, role_required, who_may
 from catalog.models import Service
+from core.context_processors import NAV, reverse_or_none
 from core.errors import Invalid, MusterError
 from core.forms import show_refusal
 from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
 from incidents.roles import queries as roles
+from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
 from oncall.models import Schedule
 from oncall.queries import standings
@@ -184,26 +186,89 @@ def _with(request: HttpRequest, **changes: str | None) -> str:
     return f"{request.path}?{text}" if text else request.path
 
 
+# Label, URL name, icon, role. A page that this installation does not have is left out.
+PLACES = (
+    ("Declare an incident", "incidents:declare", "flame", "responder"),
+    ("Your pages", "incidents:my_pages", "bell", "viewer"),
+    ("Search all timelines", "incidents:search", "search", "viewer"),
+    ("Status page", "status:internal", "activity", "viewer"),
+    ("Subscriptions to updates", "status:subscriptions", "mail", "viewer"),
+    ("Who is asked to take a role", "incidents:rotations", "user-star", "viewer"),
+    ("People", "accounts:people", "users", "viewer"),
+    ("Teams", "accounts:teams", "users", "viewer"),
+    ("Profile and contact data", "accounts:profile", "user", "viewer"),
+    ("Sign-in security", "mfa_index", "shield-lock", "viewer"),
+    ("Integrations", "integrations:list", "plug-connected", "viewer"),
+    ("Received events", "integrations:ledger", "inbox", "responder"),
+    ("Chat bridges", "integrations:bridges", "messages", "viewer"),
+    ("What was sent", "notifications:ledger", "send", "manager"),
+    ("API", "api-docs", "api", "viewer"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something that the palette leads to."""
+
+    label: str
+    url: str
+    icon: str
+    what: str = ""
+
+
+def _places(text: str, user: User) -> list[Place]:
+    """Pages with all of these words in their name."""
+    named = text.lower().split()
+    pages = [(label, name, icon, "viewer") for label, name, _, icon in NAV] + list(PLACES)
+    found = []
+    for label, name, icon, role in pages:
+        url = reverse_or_none(name)
+        if url and at_least(user, role) and all(word in label.lower() for word in named):
+            found.append(Place(label, url, icon))
+    return found
+
+
 @require_safe
 @role_required("viewer")
 def jump(request: HttpRequest) -> HttpResponse:
-    """The jump box: incidents by number or title, services by name. Without script Enter opens the list."""
+    """The palette: incidents by number or title, services and people by name, pages. Without script Enter opens the
+    incident of that number, or the list."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     if not is_fragment(request):
+        if (number := _ref(text)) and Incident.objects.filter(pk=number).exists():
+            return redirect("incidents:detail", number)
         return redirect(f"{reverse('incidents:list')}?{urlencode({'status': 'all', 'q': text})}")
-    found, places = [], []
+    context: dict[str, Any] = {"q": text}
     if text:
-        found = list(queries.incident_list(queries.IncidentFilter(text=text))[:FOUND])
-        places = [
-            {
-                "label": service.name,
-                "url": f"{reverse('incidents:list')}?{urlencode({'status': 'all', 'service': service.slug})}",
-                "icon": "stack-2",
-                "what": "incidents of this service",
-            }
-            for service in Service.objects.filter(name__icontains=text)[:4]
-        ]
-    return render(request, "incidents/_found.html", {"found": found, "places": places, "q": text})
+        context |= {
+            "found": list(queries.incident_list(queries.IncidentFilter(text=text))[:FOUND]),
+            "services": [
+                Place(
+                    service.name, reverse("catalog:service_detail", args=[service.slug]), "stack-2", "service"
+                )
+                for service in Service.objects.filter(name__icontains=text).order_by("criticality", "name")[
+                    :4
+                ]
+            ],
+            "people": [
+                Place(
+                    str(person),
+                    reverse("accounts:person", args=[person.pk]),
+                    "user",
+                    f"@{person.username}",
+                )
+                for person in User.objects.filter(
+                    Q(full_name__icontains=text) | Q(username__icontains=text), is_active=True, is_bot=False
+                ).order_by("full_name")[:4]
+            ],
+            "places": _places(text, request.user),
+        }
+    return render(request, "incidents/_found.html", context)
+
+
+def _ref(text: str) -> int | None:
+    digits = text.upper().removeprefix("INC-")
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 18 else None
 
 
 # --- declaring ------------------------------------------------------------------------------------------------------
@@ -236,15 +301,11 @@ def declare(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
     now = timezone.now()
     show = _shown(request)
-    kinds = presenters.KINDS_OF_GROUP.get(show, ())
-    entries = queries.timeline_before(incident.pk, None, limit=FEED_FIRST, kinds=kinds)
-    counts = queries.entry_counts(incident)
-    earlier = sum(counts.get(kind, 0) for kind in kinds) - len(entries) if kinds else None
     context = {
         **presenters.slots_context(incident, now),
         **_acts_context(request, incident),
-        **_feed_context(incident, entries, show=show, earlier=earlier),
-        "tabs": presenters.tabs(counts),
+        **_feed_context(incident, None, show=show, limit=FEED_FIRST),
+        "tabs": presenters.tabs(queries.entry_counts(incident)),
         "service": incident.service,
         "service_links": [
             link
@@ -265,25 +326,37 @@ NOTHING = {
     "page": "Nobody was paged.",
     "alert": "No alert belongs to it.",
     "course": "No milestone yet.",
+    "pinned": "Nothing is pinned. What is pinned stands above the feed for everybody.",
+    "starred": "Nothing is starred. Star what the review should look at.",
 }
+
+SHOWN: dict[str, Q] = {
+    **{group: Q(kind__in=kinds) for group, kinds in presenters.KINDS_OF_GROUP.items()},
+    "pinned": Q(overlay__pinned_at__isnull=False),
+    "starred": Q(overlay__starred_at__isnull=False),
+}
+"""The filters of the feed, as they stand in the address."""
 
 
 def _shown(request: HttpRequest) -> str:
     """Which entries the address asks for; `all` when it asks for none that there is."""
     show = request.GET.get("show", "")
-    return show if show in presenters.KINDS_OF_GROUP else "all"
+    return show if show in SHOWN else "all"
 
 
-def _feed_context(
-    incident: Incident, entries: list[TimelineEntry], *, show: str = "all", earlier: int | None = None
-) -> dict[str, object]:
-    """`earlier`: how many there are before the first; None: as many as its number says."""
+def _feed_context(incident: Incident, before: int | None, *, show: str, limit: int) -> dict[str, object]:
+    """The `limit` entries before the seq `before` (None: the last ones) that fit, and how many are before them."""
+    only = SHOWN.get(show)
+    entries = queries.timeline_before(incident.pk, before, limit=limit, only=only)
     first = entries[0] if entries else None
+    earlier = first.seq - 1 if first else 0
+    if only and first:
+        earlier = queries.entries_before(incident.pk, first.seq, only=only) if len(entries) == limit else 0
     return {
         "incident": incident,
         "entries": _entries(entries),
         "show": show,
-        "earlier": (first.seq - 1 if earlier is None else earlier) if first else 0,
+        "earlier": earlier,
         "before": first.seq if first else 0,
         "began_at": incident.triggered_at,
         "nothing": NOTHING.get(show, "Nothing happened yet."),
@@ -297,11 +370,7 @@ def earlier(request: HttpRequest, incident: Incident) -> HttpResponse:
     """Entries before `before`, for the top of the feed; as a page of its own without script."""
     before = request.GET.get("before", "")
     seq = int(before) if before.isdecimal() and len(before) < 10 else None
-    show = _shown(request)
-    kinds = presenters.KINDS_OF_GROUP.get(show, ())
-    entries = queries.timeline_before(incident.pk, seq, limit=FEED_MORE, kinds=kinds)
-    count = queries.entries_before(incident.pk, entries[0].seq, kinds=kinds) if kinds and entries else None
-    context = _feed_context(incident, entries, show=show, earlier=count)
+    context = _feed_context(incident, seq, show=_shown(request), limit=FEED_MORE)
     return render(
         request, "incidents/_earlier.html" if is_fragment(request) else "incidents/earlier.html", context
     )
@@ -316,7 +385,10 @@ def news(request: HttpRequest, incident: Incident) -> HttpResponse:
     seq = int(after) if after.isdecimal() and len(after) < 10 else incident.last_seq
     entries = queries.timeline_after(incident.pk, seq, limit=FEED_MORE)
     with timezone.override("UTC"):
-        context = {**presenters.slots_context(incident, timezone.now()), "entries": _entries(entries)}
+        context = {
+            **presenters.slots_context(incident, timezone.now()),
+            "entries": presenters.news_html(incident.pk, entries),
+        }
         return render(request, "incidents/_news.html", context)
 
 
@@ -335,7 +407,7 @@ def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]
     waits = (
         may_act
         and incident.is_open
-        and incident.pages.filter(recipient=request.user, status="paging").exists()
+        and incident.pages.filter(recipient=request.user, status="paging", purpose="answer").exists()
     )
     offered = {verb: asks.is_offered(verb, incident) for verb in asks.ASKS}
     return {
@@ -345,6 +417,7 @@ def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]
         "why_not": who_may("responder"),
         "my_page_waits": waits,
         "i_command": incident.commander_id == request.user.pk,
+        "publishable": updates.publishable(incident),
         **roles.acts_context(incident, request.user),
     }
 
@@ -369,11 +442,15 @@ def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
     try:
         after = asks.do(verb, incident_id=incident.pk, by=request.user, given=given, now=timezone.now())
     except MusterError as error:
-        message = who_was_first(incident.pk, error)
+        message, incident = who_was_first(incident.pk, error), load(incident.pk)
+        ask = asks.ASKS[verb](incident)
         if is_fragment(request):
-            return sentence(message, status=error.status)
+            response = sentence(message, status=error.status)
+            if ask.seen is not None:  # told what it is now, the person may decide again
+                response.headers["X-Muster-Seen"] = quote(ask.seen)
+            return response
         context = {
-            "incident": load(incident.pk), "ask": ask, "given": given, "refused": message,
+            "incident": incident, "ask": ask, "given": given, "refused": message,
             "severities": _severities(incident),
         }  # fmt: skip
         return render(request, "incidents/ask.html", context, status=error.status)
@@ -391,26 +468,3 @@ def _severities(incident: Incident) -> list[tuple[int, str, str]]:
         for value, label in Severity.choices
         if value != incident.severity
     ]
-
-
-@require_POST
-@role_required("responder")
-@room
-def note(request: HttpRequest, incident: Incident) -> HttpResponse:
-    """A note of the composer. htmx gets every entry that its feed lacks, so that the own note never waits."""
-    text = request.POST.get("text", "")
-    try:
-        transitions.add_note(incident_id=incident.pk, text=text, by=request.user, now=timezone.now())
-    except MusterError as error:
-        if is_fragment(request):
-            return sentence(error.message, status=error.status)
-        messages.error(request, error.message)
-        return redirect(
-            f"{reverse('incidents:detail', args=[incident.pk])}?{urlencode({'text': text[:1500]})}#composer"
-        )
-    if not is_fragment(request):
-        return redirect(f"{reverse('incidents:detail', args=[incident.pk])}#composer")
-    after = request.POST.get("after", "")
-    seq = int(after) if after.isdecimal() and len(after) < 10 else incident.last_seq
-    entries = queries.timeline_after(incident.pk, seq, limit=FEED_MORE)
-    return HttpResponse("".join(_entries(entries)))
