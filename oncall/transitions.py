@@ -127,13 +127,13 @@ def update_schedule(
 
 @transaction.atomic
 def delete_schedule(*, schedule_id: int, by: User) -> None:
-    """Refused while a policy pages it."""
+    """Refused while a policy pages it, or while it gives a role."""
     _check_manager(by)
     schedule = _lock(schedule_id)
     try:
         schedule.delete()
     except ProtectedError:
-        raise Refused(f"A policy pages {schedule.name}. Take it out of the policy first.") from None
+        raise Refused(f"A policy or a rotation of roles uses {schedule.name}. Take it out there first.") from None
 
 
 def _lock(schedule_id: int) -> Schedule:

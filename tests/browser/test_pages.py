@@ -8,6 +8,8 @@ from django.utils import timezone
 from incidents import transitions
 from incidents.links import answer_path
 from incidents.models import Incident
+from incidents.roles import transitions as roles
+from incidents.todo import transitions as todo
 from incidents.updates import transitions as updates
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
@@ -60,6 +62,12 @@ def cast(address, settings):
         incident_id=incident.pk, state="investigating", level="partial", components=[shop], title="Paying fails",
         text="We look.", by=ines, now=now,
     )  # fmt: skip
+    transitions.assign_role(incident_id=incident.pk, role="deputy", user=ines, by=ines, now=now)
+    roles.offer_role(incident_id=incident.pk, role="scribe", to=ravi, by=ines, now=now, known="Since the rollout")
+    for title, person in (("Pause the refund queue", ravi), ("Keep a heap dump", None)):
+        todo.add_task(
+            incident_id=incident.pk, title=title, by=ines, now=now, assignee=person, due_at=now + MINUTE
+        )
     return {"ines": ines, "ravi": ravi, "viola": viola, "incident": incident}
 
 
@@ -74,6 +82,13 @@ def paths(incident: Incident) -> dict[str, str]:
         "question": f"{room}resolve/",
         "my pages": "/incidents/my-pages/",
         "answer": answer_path(page.pk),
+        "asked": answer_path(incident.offers.first().page_id),
+        "role": f"{room}role/",
+        "handoff": f"{room}handoff/",
+        "expert": f"{room}expert/",
+        "task": f"{room}tasks/1/",
+        "new task": f"{room}tasks/new/",
+        "rotations": "/incidents/rotations/",
         "update": f"{room}update/",
         "publish": f"{room}publish/",
         "status": "/status/",
@@ -89,7 +104,7 @@ def paths(incident: Incident) -> dict[str, str]:
 def test_axe_finds_nothing_on_any_page_and_nothing_scrolls_sideways(cast, look, axe, theme):
     found = {}
     for name, path in paths(cast["incident"]).items():
-        page = look(None if name in ("answer", "sign in", "public") else cast["ines"], path, theme=theme)
+        page = look(None if name in ("answer", "asked", "sign in", "public") else cast["ines"], path, theme=theme)
         if name == "room":
             page.wait_for_selector(".ladder .tier")
             page.wait_for_selector("#live.good")
