@@ -458,7 +458,6 @@ def close_offer(incident: Incident, offer: RoleOffer, *, status: str, now: datet
     """The offer waits no longer, nor does its page, nor any message of it. For callers that hold the lock."""
     offer.status, offer.ended_at = status, now
     offer.save(update_fields=["status", "ended_at"])
-    cancel_timer(kind=ROLE_ACCEPT, key=str(offer.pk))
     page_status = _PAGE_OF_OFFER[OfferStatus(status)]
     incident.pages.filter(pk=offer.page_id, status=PageStatus.PAGING).update(status=page_status, ended_at=now)
     answered = page_status == PageStatus.ACKNOWLEDGED
@@ -466,6 +465,7 @@ def close_offer(incident: Incident, offer: RoleOffer, *, status: str, now: datet
         topic=offer_topic(offer), now=now,
         status=NotificationStatus.ANSWERED if answered else NotificationStatus.CANCELLED,
     )  # fmt: skip
+    cancel_timer(kind=ROLE_ACCEPT, key=str(offer.pk))
 
 
 @transaction.atomic

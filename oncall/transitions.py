@@ -133,7 +133,9 @@ def delete_schedule(*, schedule_id: int, by: User) -> None:
     try:
         schedule.delete()
     except ProtectedError:
-        raise Refused(f"A policy or a rotation of roles uses {schedule.name}. Take it out there first.") from None
+        raise Refused(
+            f"A policy or a rotation of roles uses {schedule.name}. Take it out there first."
+        ) from None
 
 
 def _lock(schedule_id: int) -> Schedule:

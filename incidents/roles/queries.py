@@ -98,8 +98,8 @@ def rotation_of(incident: Incident, *, role: str, field: str = "") -> RoleRotati
 
 
 def able() -> QuerySet[User]:
-    """People who can be asked."""
-    return User.objects.filter(is_active=True, is_bot=False)
+    """People who can be asked: they can answer, and act when they have the role."""
+    return User.objects.filter(is_active=True, is_bot=False).exclude(role=Role.VIEWER)
 
 
 def candidates(rotation: RoleRotation, now: datetime) -> list[User]:

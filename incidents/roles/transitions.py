@@ -82,7 +82,7 @@ def offer_role(
     handing = _handing(known=known, in_progress=in_progress, next_steps=next_steps)
     if not 60 <= accept_seconds <= 86_400:
         raise Invalid("From 1 minute to 24 hours.", fields={"accept_seconds": ["From 60 to 86400."]})
-    if not to.is_active or to.is_bot:
+    if not queries.able().filter(pk=to.pk).exists():
         raise Invalid("Choose somebody who can answer.", fields={"user": ["Choose somebody who can answer."]})
     incident = lock_incident(incident_id)
     _refuse_when_over(incident)
@@ -240,8 +240,8 @@ def end_all(incident: Incident, *, now: datetime) -> None:
     """The incident is over: nobody is asked any more. For callers that hold the lock."""
     for offer in incident.offers.filter(status=OfferStatus.OPEN):
         close_offer(incident, offer, status=OfferStatus.WITHDRAWN, now=now)
-    cancel_timer(kind=SEEK, key=str(incident.pk))
     cancel_topic(topic=_topic(incident), now=now)
+    cancel_timer(kind=SEEK, key=str(incident.pk))
 
 
 def _topic(incident: Incident) -> str:

@@ -179,9 +179,9 @@ def remind(incident: Incident, *, task_id: int, now: datetime) -> None:
 
 def end_all(incident: Incident, *, now: datetime) -> None:
     """The incident is over: nobody is reminded any more. For callers that hold the lock."""
+    cancel_topic(topic=topic(incident), now=now)
     waiting = incident.tasks.filter(status=TaskStatus.OPEN, due_at__isnull=False).values_list("pk", flat=True)
     cancel_timers(kind=DUE, keys=[str(pk) for pk in waiting])
-    cancel_topic(topic=topic(incident), now=now)
 
 
 def _arm(incident: Incident, task: Task, *, now: datetime) -> None:

@@ -63,7 +63,9 @@ def cast(address, settings):
         text="We look.", by=ines, now=now,
     )  # fmt: skip
     transitions.assign_role(incident_id=incident.pk, role="deputy", user=ines, by=ines, now=now)
-    roles.offer_role(incident_id=incident.pk, role="scribe", to=ravi, by=ines, now=now, known="Since the rollout")
+    roles.offer_role(
+        incident_id=incident.pk, role="scribe", to=ravi, by=ines, now=now, known="Since the rollout"
+    )
     for title, person in (("Pause the refund queue", ravi), ("Keep a heap dump", None)):
         todo.add_task(
             incident_id=incident.pk, title=title, by=ines, now=now, assignee=person, due_at=now + MINUTE
@@ -108,7 +110,9 @@ def paths(incident: Incident) -> dict[str, str]:
 def test_axe_finds_nothing_on_any_page_and_nothing_scrolls_sideways(cast, look, axe, theme):
     found = {}
     for name, path in paths(cast["incident"]).items():
-        page = look(None if name in ("answer", "asked", "sign in", "public") else cast["ines"], path, theme=theme)
+        page = look(
+            None if name in ("answer", "asked", "sign in", "public") else cast["ines"], path, theme=theme
+        )
         if name == "room":
             page.wait_for_selector(".ladder .tier")
             page.wait_for_selector("#live.good")
