@@ -18,8 +18,8 @@
   let follow = true, unseen = 0, loadingEarlier = false;
   const toEnd = () => { box.scrollTop = box.scrollHeight; };
   const showPill = () => {
-    pill.hidden = unseen === 0;
-    if (unseen) $("span", pill).textContent = `${unseen} new`;
+    pill.hidden = follow;
+    $("span", pill).textContent = unseen ? `${unseen} new` : "To now";
   };
   const seen = () => { unseen = 0; showPill(); };
   // Every entry up to this one is here or was left out by the filter in the address.
@@ -63,7 +63,7 @@
     else { unseen += shown; showPill(); }
   }).observe(feed, { childList: true });
 
-  box.addEventListener("scroll", () => { follow = nearEnd(); if (follow) seen(); }, { passive: true });
+  box.addEventListener("scroll", () => { follow = nearEnd(); if (follow) seen(); else showPill(); }, { passive: true });
   new ResizeObserver(() => { if (follow) toEnd(); }).observe(box);
   pill.addEventListener("click", () => { follow = true; toEnd(); seen(); box.focus({ preventScroll: true }); });
 
@@ -180,7 +180,7 @@
     const name = /^#e-(\d{1,9})$/.exec(location.hash);
     if (!name) return false;
     const li = document.getElementById(`e-${name[1]}`);
-    if (li) { follow = false; li.scrollIntoView({ block: "center" }); return true; }
+    if (li) { follow = false; showPill(); li.scrollIntoView({ block: "center" }); return true; }
     const seq = Number(name[1]);
     if (seq > 0 && seq <= newest) location.assign(`${location.pathname}earlier/?before=${seq + 20}#e-${seq}`);
     return false;
