@@ -83,5 +83,6 @@ def settings(*, how: str, level: str) -> dict[str, Any]:
             "celery.worker.strategy": {"level": max(level, "WARNING", key=logging.getLevelName)},
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
+            "urllib3": {"level": "WARNING"},
         },
     }

@@ -217,7 +217,7 @@ def _receive(request: HttpRequest, contract: Contract, key_in_path: str = "") ->
 
 
 def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: datetime) -> HttpResponse:
-    raw = _read(request, contract.longest)
+    raw = read_body(request, contract.longest)
     address = rules.address_of(request.META.get("REMOTE_ADDR", ""))
     text, key = "", key_in_path
     try:
@@ -287,7 +287,7 @@ def _errors_of(contract: Contract, body: dict[str, Any]) -> list[str]:
     return []
 
 
-def _read(request: HttpRequest, longest: int) -> bytes:
+def read_body(request: HttpRequest, longest: int) -> bytes:
     """The body, whatever its Content-Type. What is too large is read to its end if that is near, so that the sender
     gets to see the answer."""
     if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():

@@ -162,3 +162,107 @@ class ChangeEvent(models.Model):
 
     def __str__(self) -> str:
         return self.summary
+
+
+class ChatBridge(models.Model):
+    """A room in a chat that follows incidents, and from which people answer. Disabled, never deleted."""
+
+    name = models.CharField(max_length=120)
+    apprise_url = models.CharField(
+        max_length=1000, help_text="Where messages go. It holds the chat's secret."
+    )
+    shown_as = models.CharField(max_length=200, help_text="The same without the secret, for pages.")
+    service = models.ForeignKey(
+        Service, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text="Null: all."
+    )
+    min_severity = models.PositiveSmallIntegerField(
+        default=4, help_text="The mildest severity that is told; 1 is worst."
+    )
+    mirrors_banner = models.BooleanField(default=True, help_text="State, severity, impact, roles, updates.")
+    mirrors_talk = models.BooleanField(default=True, help_text="Messages and decisions.")
+    key_digest = models.CharField(max_length=64, unique=True)
+    key_hint = models.CharField(max_length=8)
+    signing_secret = models.CharField(max_length=64, help_text="What the chat signs its requests with.")
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(
+        max_length=300, blank=True, help_text="Of the last attempt; empty: it went well."
+    )
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(min_severity__range=(1, 4)), name="bridge_severity_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def via(self) -> str:
+        """Marks what came in by this bridge, so that it does not go back."""
+        return f"chat:{self.pk}"
+
+    @staticmethod
+    def new_secret() -> str:
+        return secrets.token_hex(32)
+
+
+class MessageStatus(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Given up"
+    DROPPED = "dropped", "Not sent: the bridge was disabled"
+
+
+class BridgeMessage(models.Model):
+    """One timeline entry on its way to one chat."""
+
+    bridge = models.ForeignKey(ChatBridge, on_delete=models.CASCADE, related_name="messages")
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="+")
+    seq = models.PositiveIntegerField()
+    status = models.CharField(max_length=8, choices=MessageStatus, default=MessageStatus.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(help_text="When it was to be told.")
+    last_error = models.CharField(max_length=300, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["bridge", "incident", "seq"], name="bridge_message_once"),
+        ]
+        indexes = [
+            # the timer's question: what waits
+            models.Index(
+                fields=["bridge", "incident", "seq"],
+                condition=Q(status="waiting"),
+                name="bridge_message_waiting",
+            ),
+            # the bridge's page, newest first
+            models.Index(fields=["bridge", "-id"], name="bridge_message_of"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.incident_id}:{self.seq} {self.status}"
+
+
+class BridgeInbound(models.Model):
+    """A request of the chat that was carried out; the same id again does nothing."""
+
+    bridge = models.ForeignKey(ChatBridge, on_delete=models.CASCADE, related_name="inbound")
+    external_id = models.CharField(max_length=200)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bridge", "external_id"], name="bridge_inbound_once"),
+        ]
+        indexes = [
+            # prune
+            models.Index(fields=["received_at"], name="bridge_inbound_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id

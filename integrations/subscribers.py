@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from integrations import hints, inbox, queries, transitions
+from integrations.bridge import subscribers as bridge_subscribers  # noqa: F401  registers itself
+from integrations.bridge import transitions as bridges
 from timers.registry import sweep
 
 HINT_AFTER = timedelta(seconds=1)
@@ -37,4 +39,5 @@ def prune_ledger(now: datetime) -> None:
     global _pruned_at
     if _pruned_at is None or now - _pruned_at >= PRUNE_EVERY:
         transitions.prune(now=now)
+        bridges.prune(now=now)
         _pruned_at = now

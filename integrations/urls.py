@@ -1,6 +1,7 @@
 from django.urls import path
 
 from integrations import views
+from integrations.bridge import views as bridge
 
 app_name = "integrations"
 
@@ -12,6 +13,13 @@ urlpatterns = [
     path("<int:pk>/disable/", views.disable, name="disable"),
     path("<int:pk>/enable/", views.enable, name="enable"),
     path("changes/<int:incident_id>/", views.changes, name="changes"),
+    path("chat/", bridge.bridge_list, name="bridges"),
+    path("chat/create/", bridge.create, name="bridge_create"),
+    path("chat/<int:pk>/", bridge.bridge, name="bridge"),
+    path("chat/<int:pk>/rotate/", bridge.rotate, name="bridge_rotate"),
+    path("chat/<int:pk>/try/", bridge.try_out, name="bridge_try"),
+    path("chat/<int:pk>/disable/", bridge.disable, name="bridge_disable"),
+    path("chat/<int:pk>/enable/", bridge.enable, name="bridge_enable"),
     path("ledger/", views.ledger, name="ledger"),
     path("ledger/<int:pk>/", views.event, name="event"),
     path("ledger/<int:pk>/replay/", views.replay, name="replay"),

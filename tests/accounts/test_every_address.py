@@ -42,7 +42,12 @@ PUBLIC = {
     "api/v1/^.*$": "says 404",
 }
 # Every route that begins so: senders of alerts, whose key in the request is checked instead.
-SENDERS = ("v2/", "api/v1/integrations/alertmanager/", "api/v1/integrations/webhook/")
+SENDERS = (
+    "v2/",
+    "api/v1/integrations/alertmanager/",
+    "api/v1/integrations/webhook/",
+    "api/v1/integrations/chat/",
+)
 
 SAMPLES = {"int": "1", "slug": "x", "str": "x", "uuid": "00000000-0000-4000-8000-000000000000", "path": "x"}
 

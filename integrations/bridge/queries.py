@@ -1,0 +1,49 @@
+from django.db.models import Count, Q, QuerySet
+
+from accounts.models import User
+from incidents.models import Incident, TimelineEntry
+from integrations.models import BridgeMessage, ChatBridge, MessageStatus
+
+SHOWN = 20
+
+
+def bridge_list() -> QuerySet[ChatBridge]:
+    return ChatBridge.objects.select_related("service").annotate(
+        waiting=Count("messages", filter=Q(messages__status=MessageStatus.WAITING))
+    )
+
+
+def bridges_of(incident: Incident) -> list[ChatBridge]:
+    """Which chats are told of this incident as it is now."""
+    return list(
+        ChatBridge.objects.filter(
+            Q(service_id=None) | Q(service_id=incident.service_id),
+            disabled_at=None,
+            min_severity__gte=incident.severity,
+        ).order_by("pk")
+    )
+
+
+def waiting(bridge_id: int, incident_id: int) -> QuerySet[BridgeMessage]:
+    """What this chat has not been told of this incident, in order."""
+    return BridgeMessage.objects.filter(
+        bridge_id=bridge_id, incident_id=incident_id, status=MessageStatus.WAITING
+    ).order_by("seq")
+
+
+def entries(incident_id: int, seqs: list[int]) -> list[TimelineEntry]:
+    return list(TimelineEntry.objects.filter(incident_id=incident_id, seq__in=seqs).order_by("seq"))
+
+
+def latest(bridge: ChatBridge) -> list[BridgeMessage]:
+    return list(bridge.messages.select_related("incident").order_by("-pk")[:SHOWN])
+
+
+def person(name: str) -> User | None:
+    """Whom a chat means by a user name or an e-mail address. None: nobody, or more than one."""
+    found = list(
+        User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name), is_active=True).exclude(
+            email=""
+        )[:2]
+    )
+    return found[0] if len(found) == 1 else None
