@@ -191,7 +191,6 @@ PLACES = (
     ("Declare an incident", "incidents:declare", "flame", "responder"),
     ("Your pages", "incidents:my_pages", "bell", "viewer"),
     ("Search all timelines", "incidents:search", "search", "viewer"),
-    ("Status page", "status:internal", "activity", "viewer"),
     ("Subscriptions to updates", "status:subscriptions", "mail", "viewer"),
     ("Who is asked to take a role", "incidents:rotations", "user-star", "viewer"),
     ("People", "accounts:people", "users", "viewer"),

@@ -36,6 +36,8 @@
       const back = document.activeElement;
       box.addEventListener("close", () => { if (back && back.isConnected) back.focus(); }, { once: true });
       box.showModal();
+      if (id === "keys") listKeys(box);
+      if (id === "jump" && query) beginJump();
       const first = $("[data-first], [autofocus]", box);
       if (first) first.focus();
     }
@@ -118,7 +120,8 @@
   document.addEventListener("htmx:responseError", (e) => {
     const { elt, xhr, requestConfig } = e.detail;
     if (requestConfig.verb === "get") return; // a panel that could not be read shows what it has
-    const text = sentence(xhr);
+    const text = sentence(xhr), seen = xhr.getResponseHeader("X-Muster-Seen");
+    if (seen !== null && elt.elements && elt.elements.seen) elt.elements.seen.value = decodeURIComponent(seen);
     if (!refuse(elt, text)) note(text, { bad: true });
     if (xhr.status === 409) document.body.dispatchEvent(new CustomEvent("incident:changed", { bubbles: true }));
   });
@@ -238,14 +241,95 @@
     }
   });
 
-  // The jump box: arrows move through what was found.
-  const jump = $("#jump");
-  if (jump) jump.addEventListener("keydown", (e) => {
-    if (e.key !== "ArrowDown" && e.key !== "ArrowUp") return;
-    const stops = [$("input", jump), ...$$(".found a", jump)], at = stops.indexOf(document.activeElement);
-    const next = stops[at + (e.key === "ArrowDown" ? 1 : -1)];
-    if (next) { e.preventDefault(); next.focus(); }
-  });
+  // "?" lists the keys of what is on this page now, and no others.
+  const listKeys = (box) => {
+    const listed = new Set();
+    for (const dt of $$("dt[data-needs]", box)) {
+      dt.hidden = dt.nextElementSibling.hidden = !$(dt.dataset.needs);
+      if (!dt.hidden) listed.add($("kbd", dt).textContent);
+    }
+    const part = $("[data-keys]", box), rows = $("dl", part);
+    $$("[data-found-key]", rows).forEach((el) => el.remove());
+    for (const el of $$("[data-key]")) {
+      if (listed.has(el.dataset.key) || el.closest("dialog")) continue;
+      listed.add(el.dataset.key);
+      const dt = document.createElement("dt"), dd = document.createElement("dd"), key = document.createElement("kbd");
+      key.textContent = el.dataset.key;
+      dd.textContent = el.getAttribute("aria-label") || el.textContent.trim();
+      dt.append(key);
+      dt.dataset.foundKey = dd.dataset.foundKey = "";
+      rows.append(dt, dd);
+    }
+    part.hidden = !$("dt:not([hidden])", rows);
+  };
+
+  // --- the palette: what this page can do, then what the server finds --------------------------------------------
+  const jump = $("#jump"), query = $("#jump-q");
+  const list = $("#found-list"), here = $("#found-here"), found = $("#found");
+  const options = () => $$("[role=option]", list).filter((o) => !o.closest(".is-stale"));
+  const choose = (option) => {
+    $$("[role=option]", list).forEach((o) => o.setAttribute("aria-selected", String(o === option)));
+    if (option) { query.setAttribute("aria-activedescendant", option.id); option.scrollIntoView({ block: "nearest" }); }
+    else query.removeAttribute("aria-activedescendant");
+  };
+  const chosen = () => $("[aria-selected=true]", list);
+  const number = () => options().forEach((o, at) => { o.id = `found-${at}`; });
+  // Buttons and links that are on the page anyway: choosing one here presses it there.
+  const DOING = "#acts a[href], #acts button, .page-head a.btn[href], .page-head button, [data-theme-set]";
+  const fillHere = () => {
+    const words = query.value.toLowerCase().split(/\s+/).filter(Boolean), named = new Set();
+    here.replaceChildren();
+    for (const el of $$(DOING)) {
+      if (el.hasAttribute("popovertarget") || el.getAttribute("aria-disabled") === "true" || el.closest("[inert]")) continue;
+      const text = el.textContent.replace(/\s+/g, " ").trim(), label = "themeSet" in el.dataset ? `Theme: ${text.toLowerCase()}` : text;
+      if (!label || named.has(label) || !words.every((word) => label.toLowerCase().includes(word))) continue;
+      if (!words.length && "themeSet" in el.dataset) continue;
+      named.add(label);
+      const option = document.createElement("div"), name = document.createElement("span"), what = document.createElement("span");
+      option.setAttribute("role", "option");
+      option.setAttribute("aria-selected", "false");
+      name.className = "clip";
+      name.textContent = label;
+      what.className = "t-meta t-3";
+      what.textContent = "here";
+      const icon = $("svg", el);
+      option.append(icon ? icon.cloneNode(true) : document.createElement("span"), name, what);
+      option.addEventListener("click", () => { jump.close(); el.click(); });
+      here.append(option);
+    }
+    here.hidden = !here.firstElementChild;
+    number();
+  };
+  const beginJump = () => {
+    query.select();
+    fillHere();
+    choose(null);
+  };
+  if (jump && query) {
+    query.addEventListener("input", () => {
+      found.classList.add("is-stale"); // what stands there belongs to another text
+      fillHere();
+      choose(query.value.trim() ? options()[0] : null);
+    });
+    jump.addEventListener("htmx:afterSwap", () => {
+      found.classList.remove("is-stale");
+      number();
+      const kept = chosen();
+      choose(kept || (query.value.trim() ? options()[0] : null));
+      $("#found-said").textContent = `${options().length} found`;
+    });
+    query.addEventListener("keydown", (e) => {
+      const all = options(), at = all.indexOf(chosen());
+      if (e.key === "ArrowDown" || e.key === "ArrowUp") {
+        e.preventDefault();
+        const next = e.key === "ArrowDown" ? at + 1 : at < 0 ? all.length - 1 : at - 1;
+        choose(all[(next + all.length) % all.length]);
+      } else if (e.key === "Enter" && !e.isComposing && at >= 0) {
+        e.preventDefault();
+        all[at].click();
+      }
+    });
+  }
 
   window.Muster = Object.assign(window.Muster || {}, { note, openDialog, ask, store, refuse });
 })();
