@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from incidents import transitions
+from incidents.channel import transitions as channel
 from incidents.links import answer_path
 from incidents.models import Incident
 from incidents.roles import transitions as roles
@@ -40,6 +41,12 @@ def cast(address, settings):
     transitions.add_note(
         incident_id=incident.pk, text="Only `POST /confirm` fails.", by=ravi, now=now - 3 * MINUTE
     )
+    talk = {"incident_id": incident.pk, "now": now - 2 * MINUTE}
+    log = channel.say(text="As in the log, @ines:\n```\nupstream  5s\n```\n1. pool\n2. proxy", by=ravi, **talk)
+    channel.say(text="See it", by=ines, reply_to=log.seq, files=[channel.Upload("node.log", b"x")], **talk)
+    channel.amend(seq=log.seq, text="As in the log:\n```\nupstream  60s\n```", by=ravi, **talk)
+    channel.mark(seq=log.seq, mark="pin", on=True, by=ines, **talk)
+    channel.decide(text="Roll back to `r4470`", by=ines, **talk)
     for severity in (2, 3, 4):
         other = transitions.declare(
             service=service, title=f"Another of severity {severity}", severity=severity, by=ines,
@@ -92,6 +99,7 @@ def paths(incident: Incident) -> dict[str, str]:
         "new task": f"{room}tasks/new/",
         "rotations": "/incidents/rotations/",
         "update": f"{room}update/",
+        "entry": f"{room}entries/{incident.timeline.get(kind='amended').data['of']}/",
         "earlier": f"{room}earlier/?show=message",
         "phases": f"{room}phases/",
         "print": f"{room}print/",
