@@ -42,7 +42,9 @@ def cast(address, settings):
         incident_id=incident.pk, text="Only `POST /confirm` fails.", by=ravi, now=now - 3 * MINUTE
     )
     talk = {"incident_id": incident.pk, "now": now - 2 * MINUTE}
-    log = channel.say(text="As in the log, @ines:\n```\nupstream  5s\n```\n1. pool\n2. proxy", by=ravi, **talk)
+    log = channel.say(
+        text="As in the log, @ines:\n```\nupstream  5s\n```\n1. pool\n2. proxy", by=ravi, **talk
+    )
     channel.say(text="See it", by=ines, reply_to=log.seq, files=[channel.Upload("node.log", b"x")], **talk)
     channel.amend(seq=log.seq, text="As in the log:\n```\nupstream  60s\n```", by=ravi, **talk)
     channel.mark(seq=log.seq, mark="pin", on=True, by=ines, **talk)
