@@ -97,6 +97,7 @@
     later.forEach((li) => count(li, 1));
     newest = Math.max(newest, upto);
     if (window.htmx) htmx.process(feed);
+    fold();
     if (follow) toEnd();
     return rows.filter((li) => li.id && !ids.has(li.id)).length;
   };
@@ -132,6 +133,34 @@
     showOnly(tab).catch(() => location.assign(tab.href));
   }));
 
+  // A run of alerts is one line, until somebody wants to see it: its first and its last stay. Only what was there when
+  // the page was opened folds, so nothing vanishes under the eyes.
+  const RUN = 6;
+  const unfold = (line) => {
+    let li = line.nextElementSibling;
+    line.remove();
+    for (; li && li.classList.contains("is-folded"); li = li.nextElementSibling) li.classList.remove("is-folded");
+  };
+  const fold = () => {
+    const mould = $("#folded-mould");
+    let run = [];
+    const close = () => {
+      const inner = run.slice(1, -1);
+      if (run.length >= RUN && mould) {
+        const line = mould.content.firstElementChild.cloneNode(true);
+        $("button", line).textContent = `${inner.length} alerts and changes folded`;
+        $("button", line).addEventListener("click", () => { const first = inner[0]; unfold(line); first.tabIndex = -1; first.focus(); });
+        inner.forEach((li) => li.classList.add("is-folded"));
+        inner[0].before(line);
+      }
+      run = [];
+    };
+    for (const li of $$(":scope > li", feed)) {
+      if (li.dataset.seq && li.dataset.group === "alert" && !li.classList.contains("is-folded")) run.push(li); else close();
+    }
+    close();
+  };
+
   // Earlier entries load above, and what is being read stays under the eye.
   let below = 0;
   document.addEventListener("htmx:beforeSwap", (e) => {
@@ -141,6 +170,7 @@
   });
   document.addEventListener("htmx:afterSettle", () => {
     if (!loadingEarlier) return;
+    fold();
     box.scrollTop = box.scrollHeight - below;
     setTimeout(() => { loadingEarlier = false; });
   });
@@ -180,11 +210,20 @@
     const name = /^#e-(\d{1,9})$/.exec(location.hash);
     if (!name) return false;
     const li = document.getElementById(`e-${name[1]}`);
-    if (li) { follow = false; showPill(); li.scrollIntoView({ block: "center" }); return true; }
+    if (li) {
+      let line = li.classList.contains("is-folded") ? li : null;
+      while (line && line.dataset.seq) line = line.previousElementSibling;
+      if (line) unfold(line);
+      follow = false;
+      showPill();
+      li.scrollIntoView({ block: "center" });
+      return true;
+    }
     const seq = Number(name[1]);
     if (seq > 0 && seq <= newest) location.assign(`${location.pathname}earlier/?before=${seq + 20}#e-${seq}`);
     return false;
   };
+  fold();
   addEventListener("hashchange", toNamed);
   if (!toNamed()) {
     toEnd();

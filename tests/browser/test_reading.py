@@ -46,9 +46,14 @@ def record(incident: Incident, kind: Kind, texts: list[str], by: User) -> None:
 def test_a_filter_finds_what_is_not_loaded_stands_in_the_address_and_stays_live(incident, ines, ravi, look):
     record(incident, Kind.DECISION, ["we roll back"], ravi)
     record(incident, Kind.NOTE, [f"note {number}" for number in range(150)], ravi)
+    record(incident, Kind.CHANGE, [f"deploy {number}" for number in range(10)], ravi)
     page = look(ines, f"/incidents/INC-{incident.pk}/")
     expect(page.locator("#live")).to_have_text("Live")
     expect(page.locator("#feed")).not_to_contain_text("we roll back")
+    # A run is one line until somebody wants to see it.
+    expect(page.get_by_text("deploy 5")).to_be_hidden()
+    page.get_by_role("button", name="8 alerts and changes folded").click()
+    expect(page.get_by_text("deploy 5")).to_be_visible()
     page.click('[data-show-only="decision"]')
     expect(page).to_have_url(re.compile(r"\?show=decision$"))
     expect(page.locator("#feed")).to_contain_text("we roll back")
