@@ -66,7 +66,7 @@
       if (menu) menu.hidePopover();
       if (openDialog(opener.dataset.dialog)) e.preventDefault();
     }
-    const closer = e.target.closest("[data-close]");
+    const closer = e.target.closest("dialog [data-close]"); // on a page of its own the same link leads back
     if (closer) { e.preventDefault(); closer.closest("dialog").close(); }
     if (e.target instanceof HTMLDialogElement && e.target.open && !$("textarea, input[type=text]", e.target)) {
       const r = e.target.getBoundingClientRect(); // a click on the backdrop closes what holds no text
@@ -162,6 +162,23 @@
   new MutationObserver((changes) => {
     for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n.parentElement || n);
   }).observe(document.body, { childList: true, subtree: true });
+
+  // New entries are read out politely, by the feed itself; that somebody is paged is said at once.
+  const feed = $("#feed"), sayNow = $("#say-now");
+  if (feed && sayNow) {
+    const seqOf = (li) => Number(li.dataset.seq || 0);
+    let told = Math.max(0, ...$$(":scope > [data-seq]", feed).map(seqOf));
+    new MutationObserver((changes) => {
+      for (const c of changes) for (const n of c.addedNodes) {
+        if (n.nodeType !== 1 || seqOf(n) <= told) continue; // an earlier one, or a new version
+        told = seqOf(n);
+        if (!n.matches('[data-kind="page"], [data-kind="nobody"]')) continue;
+        const words = n.cloneNode(true);
+        $$("time, svg", words).forEach((el) => el.remove());
+        sayNow.textContent = words.textContent.replace(/\s+/g, " ").trim();
+      }
+    }).observe(feed, { childList: true });
+  }
 
   // Pages that show several incidents read themselves again when one changes, region by region. A region under the
   // pointer or with the focus inside waits when its rows would move, so that nothing slips away under a hand.

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from incidents import transitions
 from incidents.channel import transitions as channel
@@ -11,7 +12,10 @@ from incidents.links import answer_path
 from incidents.models import Incident
 from incidents.roles import transitions as roles
 from incidents.todo import transitions as todo
+from incidents.travel.links import embed_path
 from incidents.updates import transitions as updates
+from integrations.bridge import transitions as bridges
+from integrations.models import ChatBridge
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
@@ -79,6 +83,11 @@ def cast(address, settings):
         todo.add_task(
             incident_id=incident.pk, title=title, by=ines, now=now, assignee=person, due_at=now + MINUTE
         )
+    bridge, _ = bridges.create_bridge(
+        name="#incidents", address="https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+        service=None, min_severity=2, mirrors_banner=True, mirrors_talk=True,
+    )  # fmt: skip
+    bridge.messages.create(incident=incident, seq=1, status="sent", created_at=now, sent_at=now)
     return {"ines": ines, "ravi": ravi, "viola": viola, "incident": incident}
 
 
@@ -111,6 +120,11 @@ def paths(incident: Incident) -> dict[str, str]:
         "subscriptions": "/status/subscriptions/",
         "components": "/status/components/",
         "public": "/status/public/",
+        "service": "/services/checkout-api/",
+        "embed": f"{room}embed/",
+        "embedded": embed_path(incident.pk),
+        "bridges": "/integrations/chat/",
+        "bridge": f"/integrations/chat/{ChatBridge.objects.get().pk}/",
         "sign in": "/account/login/",
         "nothing": "/nothing-is-here/",
     }
@@ -121,7 +135,9 @@ def test_axe_finds_nothing_on_any_page_and_nothing_scrolls_sideways(cast, look, 
     found = {}
     for name, path in paths(cast["incident"]).items():
         page = look(
-            None if name in ("answer", "asked", "sign in", "public") else cast["ines"], path, theme=theme
+            None if name in ("answer", "asked", "sign in", "public", "embedded") else cast["ines"],
+            path,
+            theme=theme,
         )
         if name == "room":
             page.wait_for_selector(".ladder .tier")
@@ -155,6 +171,55 @@ def test_axe_finds_nothing_in_the_dialogs_and_for_a_viewer(cast, look, axe, them
     page = look(cast["viola"], room, theme=theme)
     page.wait_for_selector(".ladder .tier")
     assert axe(page) == []
+
+
+def test_the_palette_goes_and_does_by_keyboard_alone(cast, look):
+    page = look(cast["ines"], paths(cast["incident"])["room"])
+    chosen = page.locator("#found-list [aria-selected=true]")
+    page.wait_for_selector("#live.good")
+    page.keyboard.press("Control+k")
+    expect(page.locator("#jump-q")).to_be_focused()
+    expect(chosen).to_have_count(0)  # nothing happens by an Enter too many
+    page.keyboard.type("describe the imp")
+    expect(chosen).to_contain_text("Describe the impact…")
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask-reason")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("another of severity")
+    expect(page.locator("#found [role=option]", has_text="Another of severity 3")).to_be_visible()
+    expect(chosen).to_contain_text("Another of severity 4")
+    page.keyboard.press("ArrowDown")
+    expect(chosen).to_contain_text("Another of severity 3")
+    expect(page.locator("#jump-q")).to_have_attribute("aria-activedescendant", chosen.get_attribute("id"))
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("Another of severity 3")
+
+
+def test_that_somebody_is_paged_is_said_at_once_and_a_message_is_not(cast, look):
+    incident, ines = cast["incident"], cast["ines"]
+    page = look(ines, paths(incident)["room"])
+    page.wait_for_selector("#live.good")
+    expect(page.locator("#feed-scroll")).to_have_attribute("aria-live", "polite")
+    transitions.add_note(incident_id=incident.pk, text="Rolling back", by=ines, now=timezone.now())
+    expect(page.locator("#feed")).to_contain_text("Rolling back")
+    expect(page.locator("#say-now[role=alert]")).to_be_empty()
+    transitions.page_person(
+        incident_id=incident.pk, user=cast["ravi"], by=ines, reason="the pool", now=timezone.now()
+    )
+    expect(page.locator("#say-now")).to_contain_text("Ravi Menon")
+
+
+def test_the_list_of_keys_names_what_the_page_has(cast, look):
+    page = look(cast["ines"], paths(cast["incident"])["room"])
+    page.keyboard.press("?")
+    expect(page.locator("#keys dd", has_text="Write to the room")).to_be_visible()
+    expect(page.locator("#keys dd", has_text="Next and last entry")).to_be_visible()
+    page.goto("/incidents/")
+    page.keyboard.press("?")
+    expect(page.locator("#keys dd", has_text="Search, go or do")).to_be_visible()
+    expect(page.locator("#keys dd", has_text="Next and last entry")).to_be_hidden()
+    expect(page.locator("#keys h3", has_text="On this page")).to_be_hidden()
 
 
 def test_the_pages_keep_their_weight(cast, look):
