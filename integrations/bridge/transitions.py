@@ -226,12 +226,11 @@ def claim_test(*, bridge_id: int, now: datetime) -> Claimed | None:
 @transaction.atomic
 def record(*, claimed: Claimed, error: str, now: datetime) -> None:
     """The attempt's result. `error` empty: the chat took it. What it did not take is tried again for a day."""
-    ChatBridge.objects.filter(pk=claimed.bridge_id).update(
-        last_error=error[:300], **({} if error else {"last_sent_at": now})
-    )
-    if claimed.incident_id is None:
+    incident = None if claimed.incident_id is None else lock_incident(claimed.incident_id)
+    went_well = {} if error else {"last_sent_at": now}
+    ChatBridge.objects.filter(pk=claimed.bridge_id).update(last_error=error[:300], **went_well)
+    if incident is None:
         return
-    incident = lock_incident(claimed.incident_id)
     left = queries.waiting(claimed.bridge_id, incident.pk)
     mine = left.filter(seq__in=claimed.seqs, attempts=claimed.number)
     if not error:
