@@ -490,7 +490,8 @@ def test_a_drill_says_so_first(ines, fake, django_capture_on_commit_callbacks):
     subscribe(ines)
     post(drill, ines, at=NOW + MINUTE)
     send_mails(NOW + MINUTE, django_capture_on_commit_callbacks)
-    assert fake.accepted[0].title == "DRILL SEV2 Search: update 1"
+    [mail] = [each for each in fake.accepted if each.kind == "update"]
+    assert mail.title == "DRILL SEV2 Search: update 1"
 
 
 def test_a_mail_goes_out_although_the_worker_died_and_carries_the_same_id(
@@ -520,7 +521,8 @@ def test_a_mail_that_is_not_taken_is_tried_again_five_times_and_then_counts_as_f
         send_mails(NOW + timedelta(hours=2), django_capture_on_commit_callbacks)
         Timer.objects.filter(kind=transitions.MAIL).update(due_at=NOW)
     row = UpdateMail.objects.get()
-    assert (row.status, row.attempts, len(fake.tried)) == (MailStatus.FAILED, 5, 5)
+    tried = [mail for mail in fake.tried if mail.address == viewer.email]
+    assert (row.status, row.attempts, len(tried)) == (MailStatus.FAILED, 5, 5)
     assert "451 come back later" in row.last_error
 
 
