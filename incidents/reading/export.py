@@ -230,6 +230,6 @@ def _entry(entry: TimelineEntry, transcript: Transcript) -> Iterator[str]:
     pinned = " (pinned)" if overlay is not None and overlay.pinned_at else ""
     line, block = quoted(entry.text, indent="  ")
     said = f" {line}" if line else ""
-    yield f"- {entry.seq}. **{_at(entry.at)}** {one_line(entry.actor_name)}:{said}{later}{pinned}"
+    yield f"- **{_at(entry.at)}** ({entry.seq}) {one_line(entry.actor_name)}:{said}{later}{pinned}"
     if block:
         yield from ("", block, "")

@@ -71,10 +71,10 @@ def search(
         entries = entries.filter(incident__service_id=service_id)
     if before is not None:
         entries = entries.filter(pk__lt=before)
+    # Of the whole text: a shorter headline would leave out what looks like a tag.
     place = SearchHeadline(
-        "text", wanted, config=CONFIG, start_sel=rules.MARK, stop_sel=rules.END_MARK, max_fragments=2,
-        max_words=40, min_words=15, fragment_delimiter=" … ",
-    )  # fmt: skip
+        "text", wanted, config=CONFIG, start_sel=rules.MARK, stop_sel=rules.END_MARK, highlight_all=True
+    )
     rows = entries.select_related("incident__service", "actor", "overlay").order_by("-pk")[:limit]
     # The place is looked for in the rows that are shown, not in all that were found.
     places: dict[int, str] = dict(
@@ -82,7 +82,7 @@ def search(
         .annotate(place=place)
         .values_list("pk", "place")
     )
-    return [Found(entry=row, html=rules.marked(places.get(row.pk, row.text))) for row in rows]
+    return [Found(entry=row, html=rules.marked(rules.excerpt(places.get(row.pk, row.text)))) for row in rows]
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------

@@ -72,6 +72,19 @@ MARK, END_MARK = "\ue000", "\ue001"
 _MARKED = re.compile(f"{MARK}([^{MARK}{END_MARK}]*){END_MARK}")
 
 
+def excerpt(text: str, *, before: int = 120, length: int = 420) -> str:
+    """The part of a text around the first MARK, from word to word; a short text is shown whole."""
+    if len(text) <= length:
+        return text
+    start = max(text.find(MARK) - before, 0)
+    if start:
+        start = max(text.find(" ", start, start + before), start)
+    end = start + length
+    if end < len(text):
+        end = max(text.rfind(" ", start + length - before, end), start + length - before)
+    return f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}"
+
+
 def marked(text: str) -> str:
     """HTML of a text in which the database put MARK and END_MARK around what was found."""
     html = _MARKED.sub(r"<mark>\1</mark>", escape(text))
