@@ -107,16 +107,13 @@ def person(text: str, *, usage: str) -> tuple[User, str]:
     word, rest = rules.split_person(text)
     if not word:
         raise usage_error("Say whom.", usage)
-    found = queries.people_named([word.lower()])
-    if found:
-        return found[0], rest
-    found = queries.people_matching(word, limit=4)
+    found = queries.people_named([word.lower()]) or queries.people_matching(word, limit=4)
     if len(found) != 1:
         near = f" Several are: {', '.join(f'@{one.username}' for one in found)}." if found else ""
         raise usage_error(f"Nobody has the user name {rules.excerpt(word, 40)}.{near}", usage)
-    names = set(str(found[0]).lower().split())
     following, others = rules.first_word(rest)
-    return found[0], others if following.lower() in names else rest
+    said_in_full = not text.startswith("@") and following.lower() in str(found[0]).lower().split()
+    return found[0], others if said_in_full else rest
 
 
 def _verb_offered(verb: str) -> Callable[[Incident], bool]:

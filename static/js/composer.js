@@ -11,7 +11,17 @@
   const quiet = (within) => $$(".entry-act", within).forEach((a) => { a.tabIndex = -1; });
   if (feed) {
     quiet(feed);
-    new MutationObserver((changes) => changes.forEach((c) => c.addedNodes.forEach((n) => { if (n.nodeType === 1) quiet(n); }))).observe(feed, { childList: true });
+    // An entry that comes anew because it was pinned or amended keeps the focus that its older self had.
+    let focused = "";
+    feed.addEventListener("focusin", (e) => { const li = e.target.closest("[data-seq]"); focused = li ? li.id : ""; });
+    document.addEventListener("focusin", (e) => { if (!feed.contains(e.target)) focused = ""; });
+    new MutationObserver((changes) => {
+      for (const n of changes.flatMap((c) => [...c.addedNodes])) {
+        if (n.nodeType !== 1) continue;
+        quiet(n);
+        if (focused && n.id === focused && document.activeElement === document.body) { n.tabIndex = -1; n.focus({ preventScroll: true }); }
+      }
+    }).observe(feed, { childList: true });
   }
 
   const say = $("#say-text"), form = $("#composer"), menu = $("#slash"), ats = $("#ats"), usage = $("#usage");
