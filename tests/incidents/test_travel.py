@@ -165,10 +165,13 @@ def test_the_api_says_what_the_banner_says(incident, ines, viewer):
         "url": body["url"],
     }
     assert body["url"].endswith(f"/incidents/{incident.ref}/")
-    assert [(row["phase"], row["state"]) for row in phases[:3]] == [
+    assert [(row["phase"], row["state"]) for row in phases] == [
         ("detection", "done"),
         ("triage", "now"),
+        ("escalation", "todo"),
         ("containment", "todo"),
+        ("root_cause", "todo"),
+        ("review", "todo"),
     ]
 
 

@@ -18,6 +18,7 @@ from incidents.channel.transitions import say
 from incidents.models import Incident, Kind, Status
 from integrations.bridge import chat, endpoint, rules
 from integrations.bridge import transitions as bridges
+from integrations.limits import Buckets
 from integrations.models import BridgeInbound, BridgeMessage, ChatBridge, MessageStatus
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
@@ -320,17 +321,17 @@ def test_no_redirect_is_followed(httpserver):
 
 def test_the_address_is_in_no_log(caplog, httpserver):
     caplog.set_level(logging.DEBUG)
-    for handler_of in (logging.getLogger("apprise"),):
-        handler_of.addHandler(caplog.handler)
+    logging.getLogger("apprise").addHandler(caplog.handler)
     httpserver.expect_request(f"/hooks/{HOOK}").respond_with_data("no", status=404)
     with pytest.raises(chat.ChatError) as refused:
         chat.send(url=f"mmost://localhost:{httpserver.port}/{HOOK}", title="t", body="b")
     with pytest.raises(Invalid):
         chat.read("https://example.org/very-secret-hook")
     logging.getLogger("apprise").removeHandler(caplog.handler)
-    mine = [record for record in caplog.records if not record.name.startswith("urllib3")]
+    of_the_server = ("werkzeug", "urllib3")
+    mine = [record for record in caplog.records if not record.name.startswith(of_the_server)]
     assert HOOK not in str(refused.value)
-    assert not any(HOOK in record.getMessage() for record in mine)
+    assert mine and not any(HOOK in record.getMessage() for record in mine)
 
 
 # --- from the chat ----------------------------------------------------------------------------------------------
@@ -495,9 +496,10 @@ def test_an_old_key_and_a_disabled_bridge_are_refused(opened, ravi):
     assert not opened.timeline.filter(kind=Kind.NOTE).exists()
 
 
-def test_strangers_do_not_make_the_database_work_for_long(opened, django_assert_num_queries):
+def test_strangers_do_not_make_the_database_work_for_long(opened, monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(endpoint, "strangers", Buckets(burst=3, per_minute=0))
     nobody = bridges.Secrets("nothing", "nothing")
-    for _ in range(endpoint.strangers.burst):
+    for _ in range(3):
         assert send(nobody, words(opened)).status_code == 404
     with django_assert_num_queries(0):
         assert send(nobody, words(opened)).status_code == 404
