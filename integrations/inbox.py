@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.db import InterfaceError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Func, IntegerField, Q, QuerySet
 
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
@@ -19,6 +19,8 @@ from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+MOST_BYTES = 2 * 1024 * 1024
+"""As stored, which is compressed: several times that in memory."""
 PATIENCE_SECONDS = 0.1
 """A transaction takes no further event after this time, so that nobody waits long for an incident it has locked."""
 
@@ -55,7 +57,7 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | N
         )
         if integration is None:
             return None
-        events = list(_waiting(integration_id, now=now).defer("raw").order_by("pk")[:limit])
+        events, left = _oldest(integration_id, now=now, limit=limit)
         if not events:
             return Turn(0)
         rows = [_Row(event, event.outcomes or [None] * len(event.payload)) for event in events]
@@ -64,7 +66,25 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | N
         newest = events[-1].received_at
         if integration.last_event_at is None or newest - integration.last_event_at > timedelta(seconds=10):
             Integration.objects.filter(pk=integration_id).update(last_event_at=newest)
-    return Turn(handled, left=not in_time or len(events) == limit)
+    return Turn(handled, left=left or not in_time)
+
+
+def _oldest(integration_id: int, *, now: datetime, limit: int) -> tuple[list[IngestEvent], bool]:
+    """What one transaction takes, and whether there may be more. Hundreds of the largest groups at once would need
+    gigabytes of memory, so their sizes are looked at first."""
+    waiting = _waiting(integration_id, now=now).order_by("pk")
+    stored = Func("payload", function="pg_column_size", output_field=IntegerField())
+    sizes = list(waiting.annotate(stored=stored).values_list("pk", "stored")[:limit])
+    taken = total = 0
+    for _, size in sizes:
+        total += size
+        if taken and total > MOST_BYTES:
+            break
+        taken += 1
+    if not taken:
+        return [], False
+    events = list(waiting.filter(pk__lte=sizes[taken - 1][0]).defer("raw"))
+    return events, taken < len(sizes) or len(sizes) == limit
 
 
 def waits(*, integration_id: int, now: datetime) -> bool:

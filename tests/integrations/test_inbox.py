@@ -1,5 +1,7 @@
 """From the inbox to the incident: order, counts, failures, retries. `now` moves time; nothing sleeps."""
 
+import random
+import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -360,6 +362,18 @@ def test_a_batch_that_takes_long_ends_and_leaves_the_rest_for_the_next(
     assert verdicts() == ["opened", "opened", "opened"]
     assert Incident.objects.count() == 6
     assert drain(integration) == 0
+
+
+def test_large_events_are_taken_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    integration = make_integration()
+    monkeypatch.setattr(inbox, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(inbox, "MOST_BYTES", 150_000)
+    for key in ("a", "b", "c"):
+        noise = "".join(random.Random(key).choices(string.ascii_letters, k=100_000))
+        make_event(integration, trigger(key, details={"noise": noise}))
+    turns = [inbox.drain(integration_id=integration.pk, now=NOW) for _ in range(3)]
+    assert turns == [inbox.Turn(1, left=True), inbox.Turn(1, left=True), inbox.Turn(1)]
+    assert verdicts() == ["opened", "opened", "opened"]
 
 
 def test_a_processed_event_is_replayed_as_a_new_row(woken: list[int]) -> None:
