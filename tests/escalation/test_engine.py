@@ -240,6 +240,16 @@ def test_escalate_to_a_tier_jumps_and_starts_its_time_anew(cast):
     assert kinds(incident)[-2:] == [Kind.ESCALATED, Kind.PAGED]
 
 
+def test_after_going_back_to_a_tier_the_tiers_above_it_are_paged_again(cast):
+    incident = open_incident(cast["service"])
+    pass_time(to=NOW + timedelta(seconds=120))
+    at = NOW + timedelta(seconds=150)
+    escalation.escalate_to(incident_id=incident.pk, level=1, by=cast["dir"], reason="ada is back", now=at)
+    pass_time(to=at + timedelta(seconds=240))
+    assert paged(incident) == ["ada", "bob", "ada", "bob", "cyd"]
+    assert Kind.TIER_SKIPPED not in kinds(incident)
+
+
 def test_escalating_an_acknowledged_incident_pages_but_arms_nothing(cast):
     incident = open_incident(cast["service"])
     incidents.acknowledge(incident_id=incident.pk, by=cast["ada"], now=NOW + timedelta(seconds=10))
@@ -267,6 +277,19 @@ def test_an_acknowledgement_that_goes_stale_pages_the_same_tier_again(cast):
     incident.refresh_from_db()
     assert incident.status == Status.TRIGGERED
     assert incident.acknowledged_at == NOW + timedelta(minutes=1)
+
+
+def test_an_acknowledgement_that_goes_stale_pages_the_tier_of_who_gave_it_then_those_above(cast):
+    cast["service"].acknowledge_timeout_minutes = 30
+    cast["service"].save()
+    incident = open_incident(cast["service"])
+    pass_time(to=NOW + timedelta(seconds=120))
+    incidents.acknowledge(incident_id=incident.pk, by=cast["ada"], now=NOW + timedelta(minutes=3))
+    stale = NOW + timedelta(minutes=33)
+    fire_due(now=stale, by="test")
+    assert paged(incident) == ["ada", "bob", "ada"]
+    pass_time(to=stale + timedelta(seconds=120))
+    assert paged(incident) == ["ada", "bob", "ada", "bob"]
 
 
 def test_lateness_is_recorded_for_every_firing(cast):
