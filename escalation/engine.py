@@ -295,17 +295,17 @@ def _page_tier(
 
 
 def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) -> None:
-    """The last resort, which comes again and again: this pager never ends in silence."""
+    """The last resort, which comes again and again while it is urgent: this pager never ends in silence."""
     every = timedelta(seconds=run.snapshot["catch_all_every_seconds"])
     runs_on = incident.status == Status.TRIGGERED
-    due_at = now + every if runs_on else None
+    due_at = now + every if runs_on and incident.urgency == Urgency.HIGH else None
     if runs_on:
         run.status = RunStatus.CATCH_ALL
     run.step += 1
     run.step_started_at = now
     run.index = len(run.snapshot["tiers"])
     people = catch_all_people(run.snapshot["catch_all"])
-    otherwise = f"You are paged again in {duration(every)}" if runs_on else ""
+    otherwise = f"You are paged again in {duration(every)}" if due_at else ""
     pages = page_people(
         incident, step_key=_step_key(run), now=now,
         requests=[
@@ -317,7 +317,7 @@ def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) ->
             for person in people
         ],
     )  # fmt: skip
-    then = f". It is paged again every {duration(every)} until somebody answers" if runs_on else ""
+    then = f". It is paged again every {duration(every)} until somebody answers" if due_at else ""
     timeline.record(
         incident, Kind.CATCH_ALL, at=now,
         text=f"paged the catch-all ({why}): {_names([page.recipient for page in pages]) or 'nobody exists'}{then}",

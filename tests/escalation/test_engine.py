@@ -212,6 +212,22 @@ def test_low_urgency_pages_the_first_tier_and_does_not_escalate(cast):
     assert incident.next_page_at is None
 
 
+def test_a_low_incident_pages_the_catch_all_once_when_no_tier_has_anybody(cast):
+    service = make_service("ledger", criticality=Criticality.CRITICAL)
+    nobody = TargetData(kind="schedule", id=make_schedule("Storage").pk)
+    make_policy(tier(1, targets=[nobody]), service=service, catch_all=cast["dir"])
+    incident = open_incident(service, severity=Severity.SEV4, urgency=Urgency.LOW)
+    assert paged(incident) == ["dir"]
+    assert not escalation_timers().exists()
+    incident.refresh_from_db()
+    assert incident.next_page_at is None
+    assert incident.timeline.last().text == "paged the catch-all (no tier is left that has somebody): Dir"
+    later = NOW + timedelta(minutes=5)
+    incidents.set_severity(incident_id=incident.pk, severity=1, by=cast["cyd"], reason="it spreads", now=later)
+    assert paged(incident) == ["dir", "dir"]
+    assert escalation_timers().get().due_at == later + timedelta(minutes=15)
+
+
 def test_a_low_incident_that_becomes_urgent_pages_again_and_escalates(cast):
     incident = open_incident(cast["service"], severity=Severity.SEV4, urgency=Urgency.LOW)
     later = NOW + timedelta(minutes=5)
