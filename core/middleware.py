@@ -30,7 +30,8 @@ POLICY = "; ".join(
     ]
 )
 RETRY_AFTER = "5"
-PROGRAMS = ("/api/", "/v2/", "/metrics", "/readyz")  # paths that answer in JSON
+PROGRAMS = ("/api/", "/v2/")  # what lies below answers in JSON
+MONITORS = ("/metrics", "/readyz")  # and these; /metrics/ is a page
 
 Answer = HttpResponse | Awaitable[HttpResponse]
 
@@ -64,7 +65,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
 
 
 def for_programs(request: HttpRequest) -> bool:
-    return request.path.startswith(PROGRAMS)
+    return request.path.startswith(PROGRAMS) or request.path in MONITORS
 
 
 class Around:
