@@ -454,3 +454,18 @@ def test_old_rows_go_and_waiting_ones_stay() -> None:
     ]
     assert transitions.prune(now=NOW) == 2
     assert list(IngestEvent.objects.order_by("pk")) == kept
+
+
+def test_a_ledger_with_much_that_is_old_is_pruned_in_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribers, "_prune_at", None)
+    monkeypatch.setattr(transitions, "PRUNE_BATCH", 2)
+    integration = make_integration()
+    for _ in range(5):
+        make_event(integration, received_at=NOW - timedelta(days=31), due_at=None, verdict="opened")
+    left = []
+    for seconds in (0, 4, 5, 10, 15, 69, 70):
+        subscribers.prune_ledger(NOW + timedelta(seconds=seconds))
+        left.append(IngestEvent.objects.count())
+        if seconds == 10:
+            make_event(integration, received_at=NOW - timedelta(days=31), due_at=None, verdict="opened")
+    assert left == [3, 3, 1, 0, 1, 1, 0]
