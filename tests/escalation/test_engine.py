@@ -223,7 +223,9 @@ def test_a_low_incident_pages_the_catch_all_once_when_no_tier_has_anybody(cast):
     assert incident.next_page_at is None
     assert incident.timeline.last().text == "paged the catch-all (no tier is left that has somebody): Dir"
     later = NOW + timedelta(minutes=5)
-    incidents.set_severity(incident_id=incident.pk, severity=1, by=cast["cyd"], reason="it spreads", now=later)
+    incidents.set_severity(
+        incident_id=incident.pk, severity=1, by=cast["cyd"], reason="it spreads", now=later
+    )
     assert paged(incident) == ["dir", "dir"]
     assert escalation_timers().get().due_at == later + timedelta(minutes=15)
 
