@@ -8,6 +8,8 @@ import functools
 import json
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from accounts.models import User
 from core.words import duration
 from escalation import rules
@@ -35,8 +37,12 @@ def snapshot_of(policy: Policy) -> dict:
 
 @functools.lru_cache(maxsize=500)
 def _snapshot(policy_id: int, version: int, created_at: datetime) -> str:
-    """Read once in each process for each version, since every change of a policy makes a new one."""
-    return json.dumps(_read_snapshot(Policy.objects.get(pk=policy_id)))
+    """Read once in each process for each version, since every change of a policy makes a new one.
+
+    Locked, as a change in the middle of the reading would leave tiers without their targets.
+    """
+    with transaction.atomic():
+        return json.dumps(_read_snapshot(Policy.objects.select_for_update(no_key=True).get(pk=policy_id)))
 
 
 def _read_snapshot(policy: Policy) -> dict:
