@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from incidents.models import Alert, Incident, TimelineEntry
 from integrations import inbox, queries, rules, subscribers, transitions
@@ -469,3 +470,9 @@ def test_a_ledger_with_much_that_is_old_is_pruned_in_short_intervals(monkeypatch
         if seconds == 10:
             make_event(integration, received_at=NOW - timedelta(days=31), due_at=None, verdict="opened")
     assert left == [3, 3, 1, 0, 1, 1, 0]
+
+
+def test_the_index_that_pruning_reads_follows_the_ledger_without_waiting_for_a_vacuum() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'ingest_by_time'")
+        assert "autosummarize=on" in cursor.fetchone()[0]
