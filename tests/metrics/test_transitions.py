@@ -214,8 +214,8 @@ class TestEach:
         dice = random.Random(20261124)
         people = [make_user(), make_user(), make_user(is_bot=True), None]
         service, now = make_service(), NOW
-        ids = [opened(service=service).pk for _ in range(30)]
-        for _ in range(400):
+        ids = [opened(service=service).pk for _ in range(15)]
+        for _ in range(200):
             now += timedelta(seconds=dice.choice([0.2, 1, 30, 900]))
             play(
                 dice.choice(VERBS), incident_id=dice.choice(ids), by=dice.choice(people), person=people[0],
