@@ -20,7 +20,7 @@ from incidents import timeline
 from incidents.models import Incident, Kind, Status
 from incidents.transitions import lock_incident
 from notifications.models import Delivery, DeliveryStatus, NotificationStatus, Urgency
-from notifications.transitions import notify
+from notifications.transitions import DELIVER, notify
 from timers import queries as timer_queries
 from timers.handover import publish
 from timers.models import Heartbeat, Timer
@@ -150,10 +150,10 @@ def _rearm_deliveries(now: datetime) -> list[str]:
         status__in=[DeliveryStatus.WAITING, DeliveryStatus.SENDING],
         notification__status=NotificationStatus.ACTIVE,
         created_at__lt=now - SETTLING,
-    ).filter(~Exists(Timer.objects.filter(kind="deliver", key=key)))
+    ).filter(~Exists(Timer.objects.filter(kind=DELIVER, key=key)))
     repaired = []
     for delivery in orphans.order_by("pk")[:500]:
-        set_timer(kind="deliver", key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
+        set_timer(kind=DELIVER, key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
         repaired.append(f"delivery {delivery.pk}: its timer was missing")
     return repaired
 

@@ -100,8 +100,8 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
     """GET asks which tier, POST pages it."""
     incident, now = _incident(incident_id), timezone.now()
     is_fragment = bool(request.htmx) and not request.htmx.boosted
-    context = {"incident": incident, "ask": _ask(incident, now=now), "given": {}}
     if request.method != "POST":
+        context = {"incident": incident, "ask": _ask(incident, now=now), "given": {}}
         return render(request, "incidents/_ask.html" if is_fragment else "incidents/ask.html", context)
     try:
         _escalate(request, incident.pk, now=now)
@@ -112,7 +112,9 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
                 message, status=error.status, content_type="text/plain; charset=utf-8",
                 headers={"X-Muster-Sentence": "1"},
             )  # fmt: skip
-        context |= {"given": request.POST.dict(), "refused": message}
+        context = {
+            "incident": incident, "ask": _ask(incident, now=now), "given": request.POST.dict(), "refused": message,
+        }  # fmt: skip
         return render(request, "incidents/ask.html", context, status=error.status)
     if is_fragment:
         return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"incident:changed": True})})

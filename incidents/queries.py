@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
@@ -99,18 +99,8 @@ def entry_counts(incident: Incident) -> dict[str, int]:
     return dict(incident.timeline.order_by().values_list("kind").annotate(Count("pk")))
 
 
-def last_seqs(incident_ids: Sequence[int]) -> dict[int, int]:
-    """The live hub's question: how far each watched incident is."""
-    return dict(Incident.objects.filter(pk__in=incident_ids).values_list("pk", "last_seq"))
-
-
 def phase_stamps(incident_id: int) -> dict[str, datetime]:
     return dict(PhaseStamp.objects.filter(incident_id=incident_id).values_list("phase", "at"))
-
-
-def alerts_of(incident: Incident) -> QuerySet[Alert]:
-    """Firing first, then newest."""
-    return incident.alerts.order_by("status", "-pk")
 
 
 def firing_alert_count(incident: Incident) -> int:
@@ -156,5 +146,6 @@ def page_history(user: User) -> QuerySet[Page]:
     return Page.objects.filter(recipient=user).select_related("incident__service").order_by("-pk")
 
 
-def opened_recently(service: Service, *, now: datetime, within: timedelta) -> QuerySet[Incident]:
-    return Incident.objects.filter(service=service, triggered_at__gt=now - within)
+def opened_since(service: Service, since: datetime) -> int:
+    """How many incidents the service has had since then, whatever became of them."""
+    return Incident.objects.filter(service=service, triggered_at__gt=since).count()

@@ -376,14 +376,9 @@ def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]
 @room
 def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
     """GET asks, POST acts. The question is a dialog in the room and a page without script."""
-    ask = asks.ASKS[verb](incident)
     if request.method != "POST":
         name = "incidents/_ask.html" if _is_fragment(request) else "incidents/ask.html"
-        return render(
-            request,
-            name,
-            {"incident": incident, "ask": ask, "given": {}, "severities": _severities(incident)},
-        )
+        return render(request, name, _ask_context(incident, verb, given={}))
     given = request.POST.dict()
     try:
         after = asks.do(verb, incident_id=incident.pk, by=request.user, given=given, now=timezone.now())
@@ -391,10 +386,7 @@ def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
         message = _who_was_first(incident.pk, error)
         if _is_fragment(request):
             return _sentence(message, status=error.status)
-        context = {
-            "incident": _load(incident.pk), "ask": ask, "given": given, "refused": message,
-            "severities": _severities(incident),
-        }  # fmt: skip
+        context = {**_ask_context(_load(incident.pk), verb, given=given), "refused": message}
         return render(request, "incidents/ask.html", context, status=error.status)
     if after.pk != incident.pk:  # reopened as a new one
         address = reverse("incidents:detail", args=[after.pk])
@@ -405,6 +397,11 @@ def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
         return _done()
     messages.success(request, asks.done_words(verb, after))
     return redirect(_next(request, reverse("incidents:detail", args=[incident.pk])))
+
+
+def _ask_context(incident: Incident, verb: str, *, given: dict[str, str]) -> dict[str, object]:
+    ask = asks.ASKS[verb](incident)
+    return {"incident": incident, "ask": ask, "given": given, "severities": _severities(incident)}
 
 
 def _severities(incident: Incident) -> list[tuple[int, str, str]]:
