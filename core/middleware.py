@@ -114,7 +114,7 @@ class Failures(Around):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if database_is_away(exception):
-            log.warning("The database does not answer: %s", str(exception).strip().splitlines()[0])
+            log.warning("The database does not answer: %s", str(exception).strip().partition("\n")[0])
             return unavailable(request)
         if isinstance(exception, MusterError):
             # Views and the API translate their own; this is for one that was forgotten.

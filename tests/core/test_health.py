@@ -78,6 +78,12 @@ def test_people_are_shown_a_page(path: str) -> None:
     assert b"The database does not answer" in response.content
 
 
+def test_a_lost_database_is_503_also_when_the_error_has_no_words() -> None:
+    wordless = RuntimeError()
+    wordless.__cause__ = away()
+    assert answer("/incidents/1/", wordless).status_code == 503
+
+
 def test_a_refusal_that_a_view_forgot_keeps_its_status_and_words() -> None:
     refused = Refused("Ravi acknowledged first.")
     assert answer("/api/v1/incidents/1/acknowledge/", refused).status_code == 409
