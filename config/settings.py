@@ -11,7 +11,7 @@ import dj_database_url
 import dj_email_url
 
 from config import logs
-from config.env import BASE_DIR, SettingError, load
+from config.env import BASE_DIR, SHORTEST_KEY, SettingError, load
 from core import servers
 
 try:
@@ -56,7 +56,7 @@ def _kept_secret() -> str:
         key = path.read_text().strip()
     except OSError as error:
         sys.exit(f"muster: MUSTER_HOME {MUSTER_HOME} cannot hold the secret key: {error.strerror}.")
-    if len(key) < 32:
+    if len(key) < SHORTEST_KEY:
         sys.exit(f"muster: {path} holds no key; delete the file, or set MUSTER_SECRET_KEY.")
     return key
 
