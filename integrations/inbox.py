@@ -9,6 +9,7 @@ import structlog
 from django.db import InterfaceError, connection, transaction
 from django.db.models import Func, IntegerField, Q, QuerySet
 
+from catalog.models import Service
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
 from incidents.models import Incident, Status
@@ -61,6 +62,8 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | N
         if not events:
             return Turn(0)
         rows = [_Row(event, event.outcomes or [None] * len(event.payload)) for event in events]
+        # Before any incident, as everywhere: two senders of one service would deadlock over its incidents.
+        Service.objects.select_for_update(no_key=True).only("pk").get(pk=integration.service_id)
         in_time = _process(integration, rows, now=now)
         handled = _write(rows, now=now)
         newest = events[-1].received_at
