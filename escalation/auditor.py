@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import CharField, Exists, OuterRef
 from django.db.models.functions import Cast
 
+from core.middleware import database_is_away
 from escalation import engine
 from escalation.models import Run, RunStatus
 from escalation.targets import catch_all_people
@@ -81,9 +82,9 @@ def audit(*, now: datetime) -> Report:
         for incident_id in incident_ids:
             try:
                 wrong = repair(incident_id, now=now)
-            except (OperationalError, InterfaceError):
-                raise
             except Exception as error:  # what is wrong with one incident must not leave the others unwatched
+                if database_is_away(error):
+                    raise
                 log.exception("auditor_cannot_repair", incident=incident_id)
                 report.overdue.append(f"INC-{incident_id} cannot be repaired: {error!r}"[:300])
             else:

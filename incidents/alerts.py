@@ -200,10 +200,14 @@ def _repeat(
     alert.count += count
     alert.last_seen_at = now
     alert.severity = signal.severity
-    alert.details = {**alert.details, **signal.details}
-    if signal.episode_at is not None:
-        began = signal.episode_at.isoformat()
-        alert.details["episode_at"] = max(began, alert.details.get("episode_at", began))
+    # The newest word replaces the older one: merged, the row of a sender with ever new field names would grow without end.
+    episodes = [
+        alert.details.get("episode_at", ""),
+        signal.episode_at.isoformat() if signal.episode_at else "",
+    ]
+    alert.details = dict(signal.details or alert.details)
+    if any(episodes):
+        alert.details["episode_at"] = max(episodes)
     alert.links = signal.links or alert.links
     alert.save(update_fields=["count", "last_seen_at", "severity", "details", "links"])
     _count(incident, alerts=0, events=count, now=now)

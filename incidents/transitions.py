@@ -478,7 +478,10 @@ def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
 
 @transaction.atomic
 def page_person(*, incident_id: int, user: User, by: User, reason: str, now: datetime) -> Incident:
-    """Call one person in by hand, acknowledged or not. Raises Refused when resolved."""
+    """Call one person in by hand, acknowledged or not. Raises Refused when resolved, Invalid when nobody would come."""
+    if user.is_bot or not user.is_active:
+        sentence = f"{user} is {'a bot' if user.is_bot else 'not active'}, so nobody would come."
+        raise Invalid(sentence, fields={"user": [sentence]})
     incident = lock_incident(incident_id)
     _refuse_when_resolved(incident, "Nobody was paged")
     reason = clean_text(reason).strip() or f"{by} needs you"

@@ -20,6 +20,8 @@ from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+MOST_KEYS = 25
+"""Different alerts are applied one by one, and patience ends after some ten of them: more would be read in vain."""
 MOST_BYTES = 2 * 1024 * 1024
 """As stored, which is compressed: several times that in memory."""
 PATIENCE_SECONDS = 0.1
@@ -73,21 +75,24 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | N
 
 
 def _oldest(integration_id: int, *, now: datetime, limit: int) -> tuple[list[IngestEvent], bool]:
-    """What one transaction takes, and whether there may be more. Hundreds of the largest groups at once would need
-    gigabytes of memory, so their sizes are looked at first."""
+    """What one transaction takes, and whether there may be more. Hundreds of repeats are one piece of work, hundreds of
+    different alerts are not, and hundreds of the largest groups would need gigabytes of memory: so keys and sizes are
+    looked at first."""
     waiting = _waiting(integration_id, now=now).order_by("pk")
     stored = Func("payload", function="pg_column_size", output_field=IntegerField())
-    sizes = list(waiting.annotate(stored=stored).values_list("pk", "stored")[:limit])
+    seen = list(waiting.annotate(stored=stored).values_list("pk", "stored", "dedup_key")[:limit])
+    keys: set[str] = set()
     taken = total = 0
-    for _, size in sizes:
+    for pk, size, dedup_key in seen:
         total += size
-        if taken and total > MOST_BYTES:
+        keys.add(dedup_key or f"event {pk}")
+        if taken and (total > MOST_BYTES or len(keys) > MOST_KEYS):
             break
         taken += 1
     if not taken:
         return [], False
-    events = list(waiting.filter(pk__lte=sizes[taken - 1][0]).defer("raw"))
-    return events, taken < len(sizes) or len(sizes) == limit
+    events = list(waiting.filter(pk__lte=seen[taken - 1][0]).defer("raw"))
+    return events, taken < len(seen) or len(seen) == limit
 
 
 def waits(*, integration_id: int, now: datetime) -> bool:

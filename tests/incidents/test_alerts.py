@@ -139,6 +139,14 @@ def test_resolved_by_hand_while_firing_the_next_trigger_opens_a_new_incident(ser
     assert send(service, episode_at=NOW, at=NOW + 2 * MINUTE).verdict == "opened"
 
 
+def test_a_repeat_replaces_the_details_so_that_they_do_not_grow(service):
+    send(service, details={"a": 1})
+    send(service, details={"b": 2})
+    assert Alert.objects.get().details == {"b": 2}
+    send(service)
+    assert Alert.objects.get().details == {"b": 2}
+
+
 def test_reopened_its_alerts_fire_on_in_it_and_a_repeat_pages_nobody_anew(service):
     bob = make_user("bob")
     send(service)
