@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Prefetch
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
@@ -113,7 +114,7 @@ class TeamOut(TeamRef):
 
 
 class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    queryset = Team.objects.prefetch_related("memberships__user")
+    queryset = Team.objects.prefetch_related(Prefetch("memberships", queries.active_members()))
     serializer_class = TeamOut
     cursor_field = "id"
     lookup_field = "slug"

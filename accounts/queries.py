@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db.models import Count, Q, QuerySet
 
-from accounts.models import ApiToken, AuditEntry, Role, Team, User
+from accounts.models import ApiToken, AuditEntry, Membership, Role, Team, User
 
 
 def people(text: str = "") -> QuerySet[User]:
@@ -18,7 +18,12 @@ def people(text: str = "") -> QuerySet[User]:
 
 
 def teams() -> QuerySet[Team]:
-    return Team.objects.annotate(member_count=Count("memberships")).order_by("name")
+    active = Count("memberships", filter=Q(memberships__user__is_active=True))
+    return Team.objects.annotate(member_count=active).order_by("name")
+
+
+def active_members() -> QuerySet[Membership]:
+    return Membership.objects.filter(user__is_active=True).select_related("user")
 
 
 def admins() -> QuerySet[User]:

@@ -237,7 +237,7 @@ def teams(request: HttpRequest) -> HttpResponse:
 @role_required("viewer")
 def team(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Team, slug=slug)
-    members = found.memberships.select_related("user").filter(user__is_active=True)
+    members = queries.active_members().filter(team=found)
     return render(request, "accounts/team.html", {"team": found, "page": _page(members, request)})
 
 

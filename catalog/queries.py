@@ -34,14 +34,14 @@ def service_list(
             Q(name__icontains=search)
             | Q(description__icontains=search)
             | Q(team__name__icontains=search)
-            | Q(tags__contains=[search])
+            | Q(tags__contains=[search.lower()])
         )
     if criticality is not None:
         found = found.filter(criticality=criticality)
     if team:
         found = found.filter(team__slug=team)
     if tag:
-        found = found.filter(tags__contains=[tag])
+        found = found.filter(tags__contains=[tag.lower()])
     if gap:
         found = found.filter(readiness.any_gap(None if gap == "any" else [gap]))
     return readiness.with_gaps(found).annotate(

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+SHORTEST_KEY = 32
 
 
 class SettingError(Exception):
@@ -29,6 +30,12 @@ class Setting:
 
 
 def _text(value: str) -> str:
+    return value
+
+
+def _secret_key(value: str) -> str:
+    if value and len(value) < SHORTEST_KEY:
+        raise ValueError(f"must have at least {SHORTEST_KEY} characters")
     return value
 
 
@@ -136,8 +143,8 @@ SETTINGS = [
     Setting(
         name="MUSTER_SECRET_KEY",
         default="",
-        read=_text,
-        meaning="Signs sessions and acknowledge links. Without it one is made and kept in "
+        read=_secret_key,
+        meaning="Signs sessions and acknowledge links; at least 32 characters. Without it one is made and kept in "
         "`MUSTER_HOME/secret_key`. Several machines need the same one.",
     ),
     Setting(
@@ -325,6 +332,9 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
             values[setting.name] = setting.read(raw)
         except ValueError as error:
             # An address may hold a password, so only plain values are repeated.
-            shown = f", not {raw!r}" if len(raw) <= 60 and "/" not in raw and "@" not in raw else ""
+            is_plain = len(raw) <= 60 and "/" not in raw and "@" not in raw and "SECRET" not in setting.name
+            shown = f", not {raw!r}" if is_plain else ""
             raise SettingError(f"{setting.name} {error}{shown}.") from None
+    if values["MUSTER_OIDC_ISSUER"] and not values["MUSTER_OIDC_CLIENT_ID"]:
+        raise SettingError("MUSTER_OIDC_CLIENT_ID is needed with MUSTER_OIDC_ISSUER.")
     return values

@@ -11,7 +11,7 @@ import dj_database_url
 import dj_email_url
 
 from config import logs
-from config.env import BASE_DIR, SettingError, load
+from config.env import BASE_DIR, SHORTEST_KEY, SettingError, load
 from core import servers
 
 try:
@@ -60,7 +60,7 @@ def _kept_secret() -> str:
         key = path.read_text().strip()
     except OSError as error:
         sys.exit(f"muster: MUSTER_HOME {MUSTER_HOME} cannot hold the secret key: {error.strerror}.")
-    if len(key) < 32:
+    if len(key) < SHORTEST_KEY:
         sys.exit(f"muster: {path} holds no key; delete the file, or set MUSTER_SECRET_KEY.")
     return key
 
@@ -88,8 +88,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
-    "django.contrib.admin",
-    "django.contrib.humanize",
     "pgtrigger",
     "django_htmx",
     "allauth",
@@ -98,7 +96,6 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "rest_framework",
-    "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "core",

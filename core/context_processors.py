@@ -91,7 +91,6 @@ class Frame:
             "theme": reverse_or_none("accounts:theme"),
             "jump": reverse_or_none("incidents:jump"),
             "api": reverse_or_none("api-docs"),
-            "admin": reverse_or_none("admin:index"),
         }
 
 

@@ -30,7 +30,8 @@ POLICY = "; ".join(
     ]
 )
 RETRY_AFTER = "5"
-PROGRAMS = ("/api/", "/v2/", "/metrics", "/readyz")  # paths that answer in JSON
+PROGRAMS = ("/api/", "/v2/")  # what lies below answers in JSON
+MONITORS = ("/metrics", "/readyz")  # and these; /metrics/ is a page
 
 Answer = HttpResponse | Awaitable[HttpResponse]
 
@@ -64,7 +65,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
 
 
 def for_programs(request: HttpRequest) -> bool:
-    return request.path.startswith(PROGRAMS)
+    return request.path.startswith(PROGRAMS) or request.path in MONITORS
 
 
 class Around:
@@ -113,7 +114,7 @@ class Failures(Around):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if database_is_away(exception):
-            log.warning("The database does not answer: %s", str(exception).strip().splitlines()[0])
+            log.warning("The database does not answer: %s", str(exception).strip().partition("\n")[0])
             return unavailable(request)
         if isinstance(exception, MusterError):
             # Views and the API translate their own; this is for one that was forgotten.

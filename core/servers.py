@@ -260,6 +260,7 @@ class Postgres(Server):
             "listen_addresses": "",
             "unix_socket_directories": str(self.sockets),
             "max_connections": "200",
+            "idle_in_transaction_session_timeout": "60s",  # a process that hangs gives its locks back
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
             "jit": "off",

@@ -1,6 +1,6 @@
 """Writes many past incidents at once, by COPY: rows and valid hash chains, and nothing else.
 
-No subscriber runs: history starts no escalation, sets no timer and sends nothing.
+No subscriber runs: history starts no escalation, sets no timer and sends nothing. Only the figures are made here too.
 """
 
 import uuid
@@ -17,6 +17,7 @@ from demo.history import PastIncident
 from escalation.models import Run
 from incidents.models import Alert, Incident, Page, PhaseStamp, TimelineEntry
 from incidents.timeline import chain_hash
+from metrics.transitions import figure
 from notifications.models import Attempt, Delivery, Notification
 
 
@@ -147,6 +148,7 @@ def write(
         ),
     )
     copy_in(TimelineEntry, (row for rows in timelines for row in rows))
+    figure(incident_ids=ids)
     return ids
 
 

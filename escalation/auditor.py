@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import CharField, Exists, OuterRef
 from django.db.models.functions import Cast
 
+from core.middleware import database_is_away
 from escalation import engine
 from escalation.models import Run, RunStatus
 from escalation.targets import catch_all_people
@@ -20,7 +21,7 @@ from incidents import timeline
 from incidents.models import Incident, Kind, Status
 from incidents.transitions import lock_incident
 from notifications.models import Delivery, DeliveryStatus, NotificationStatus, Urgency
-from notifications.transitions import notify
+from notifications.transitions import DELIVER, notify
 from timers import queries as timer_queries
 from timers.handover import publish
 from timers.models import Heartbeat, Timer
@@ -81,9 +82,9 @@ def audit(*, now: datetime) -> Report:
         for incident_id in incident_ids:
             try:
                 wrong = repair(incident_id, now=now)
-            except (OperationalError, InterfaceError):
-                raise
             except Exception as error:  # what is wrong with one incident must not leave the others unwatched
+                if database_is_away(error):
+                    raise
                 log.exception("auditor_cannot_repair", incident=incident_id)
                 report.overdue.append(f"INC-{incident_id} cannot be repaired: {error!r}"[:300])
             else:
@@ -150,10 +151,10 @@ def _rearm_deliveries(now: datetime) -> list[str]:
         status__in=[DeliveryStatus.WAITING, DeliveryStatus.SENDING],
         notification__status=NotificationStatus.ACTIVE,
         created_at__lt=now - SETTLING,
-    ).filter(~Exists(Timer.objects.filter(kind="deliver", key=key)))
+    ).filter(~Exists(Timer.objects.filter(kind=DELIVER, key=key)))
     repaired = []
     for delivery in orphans.order_by("pk")[:500]:
-        set_timer(kind="deliver", key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
+        set_timer(kind=DELIVER, key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
         repaired.append(f"delivery {delivery.pk}: its timer was missing")
     return repaired
 

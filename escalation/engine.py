@@ -8,6 +8,8 @@ import functools
 import json
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from accounts.models import User
 from core.words import duration
 from escalation import rules
@@ -35,8 +37,12 @@ def snapshot_of(policy: Policy) -> dict:
 
 @functools.lru_cache(maxsize=500)
 def _snapshot(policy_id: int, version: int, created_at: datetime) -> str:
-    """Read once in each process for each version, since every change of a policy makes a new one."""
-    return json.dumps(_read_snapshot(Policy.objects.get(pk=policy_id)))
+    """Read once in each process for each version, since every change of a policy makes a new one.
+
+    Locked, as a change in the middle of the reading would leave tiers without their targets.
+    """
+    with transaction.atomic():
+        return json.dumps(_read_snapshot(Policy.objects.select_for_update(no_key=True).get(pk=policy_id)))
 
 
 def _read_snapshot(policy: Policy) -> dict:
@@ -122,15 +128,20 @@ def stop(incident: Incident, *, now: datetime) -> None:
     _announce(incident, due_at=None)
 
 
-def resume(incident: Incident, *, now: datetime, why: str) -> None:
-    """The acknowledgement ended: page the tier again at which it was given."""
+def resume(incident: Incident, *, level: int | None, now: datetime, why: str) -> None:
+    """The acknowledgement ended: page the tier again whose person gave it, and go on from there.
+
+    `level` None: that person was not paged by a tier, so the tier that was reached is paged again.
+    """
     run = Run.objects.filter(incident=incident).first()
     if run is None or run.index < 0 or run.index >= len(run.snapshot["tiers"]):
         start(incident, now=now, why=why)
         return
+    index = rules.index_of_level(run.snapshot, level) if level is not None else None
     run.status, run.stopped_at = RunStatus.RUNNING, None
     run.save(update_fields=["status", "stopped_at"])
-    _go_to(incident, run, Position(run.index, run.loop), now=now, why=why, again=True)
+    position = Position(run.index if index is None else index, run.loop)
+    _go_to(incident, run, position, now=now, why=why, again=True)
 
 
 # ---------------------------------------------------------------------------------------------------- steps
@@ -215,7 +226,7 @@ def _go_to(
 ) -> None:  # fmt: skip
     """Page the first tier from `start_at` on that has somebody; say which were skipped and why.
 
-    `again` pages people whom this pass has already paged.
+    `again` pages people whom earlier tiers of this pass have already paged.
     """
     for skipped, position in enumerate(rules.positions_from(run.snapshot, start_at)):
         if skipped >= len(run.snapshot["tiers"]):
@@ -230,9 +241,8 @@ def _go_to(
                 data={"loop": position.loop},
             )  # fmt: skip
         candidates, people = candidates_of(tier, service=incident.service, at=now)
-        chosen = rules.recipients(
-            candidates, paged_in_loop=() if again else _paged_in_loop(incident, run, position.loop)
-        )
+        paged_before = () if again else _paged_by_earlier_tiers(incident, run, position, level=tier["level"])
+        chosen = rules.recipients(candidates, paged_before=paged_before)
         if chosen:
             recipients = [(people[each.user_id], each.reason) for each in chosen]
             _page_tier(incident, run, position, recipients=recipients, now=now, why=why, by=by)
@@ -291,17 +301,17 @@ def _page_tier(
 
 
 def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) -> None:
-    """The last resort, which comes again and again: this pager never ends in silence."""
+    """The last resort, which comes again and again while it is urgent: this pager never ends in silence."""
     every = timedelta(seconds=run.snapshot["catch_all_every_seconds"])
     runs_on = incident.status == Status.TRIGGERED
-    due_at = now + every if runs_on else None
+    due_at = now + every if runs_on and incident.urgency == Urgency.HIGH else None
     if runs_on:
         run.status = RunStatus.CATCH_ALL
     run.step += 1
     run.step_started_at = now
     run.index = len(run.snapshot["tiers"])
     people = catch_all_people(run.snapshot["catch_all"])
-    otherwise = f"You are paged again in {duration(every)}" if runs_on else ""
+    otherwise = f"You are paged again in {duration(every)}" if due_at else ""
     pages = page_people(
         incident, step_key=_step_key(run), now=now,
         requests=[
@@ -313,7 +323,7 @@ def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) ->
             for person in people
         ],
     )  # fmt: skip
-    then = f". It is paged again every {duration(every)} until somebody answers" if runs_on else ""
+    then = f". It is paged again every {duration(every)} until somebody answers" if due_at else ""
     timeline.record(
         incident, Kind.CATCH_ALL, at=now,
         text=f"paged the catch-all ({why}): {_names([page.recipient for page in pages]) or 'nobody exists'}{then}",
@@ -373,11 +383,16 @@ def _step_key(run: Run) -> str:
     return f"run:{run.pk}:{run.step}"
 
 
-def _paged_in_loop(incident: Incident, run: Run, loop: int) -> set[int]:
-    """People whom tiers of this pass have paged. The timeline knows the pass of each step."""
+def _paged_by_earlier_tiers(incident: Incident, run: Run, position: Position, *, level: int) -> set[int]:
+    """People whom the tiers below `level` have paged in this pass. The timeline knows tier and pass of each step.
+
+    The tier itself and those above it may have been paged as well, before somebody went back to a lower one.
+    """
     if run.step == 0:
         return set()
-    entries = incident.timeline.filter(kind=Kind.PAGED, at__gte=run.started_at, data__loop=loop)
+    entries = incident.timeline.filter(
+        kind=Kind.PAGED, at__gte=run.started_at, data__loop=position.loop, data__tier__lt=level
+    )
     return {person for people in entries.values_list("data__people", flat=True) for person in people}
 
 

@@ -152,7 +152,7 @@ class Run(models.Model):
             ),
         ]
         indexes = [
-            # the auditor: running runs that are overdue
+            # the auditor: runs that outlive their incidents; small, as most runs have stopped
             models.Index(fields=["due_at"], condition=~Q(status="stopped"), name="run_by_due_at"),
         ]
 

@@ -68,9 +68,9 @@ class Candidate:
     reason: str
 
 
-def recipients(candidates: Sequence[Candidate], *, paged_in_loop: Iterable[int]) -> list[Candidate]:
+def recipients(candidates: Sequence[Candidate], *, paged_before: Iterable[int]) -> list[Candidate]:
     """Each person once, with the first reason, without those whom an earlier tier of this pass already paged."""
-    seen = set(paged_in_loop)
+    seen = set(paged_before)
     chosen = []
     for candidate in candidates:
         if candidate.user_id not in seen:

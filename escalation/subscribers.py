@@ -43,7 +43,9 @@ def begin_again(incident: Incident, entry: TimelineEntry) -> None:
 
 @timeline.on(Kind.UNACKNOWLEDGED)
 def go_on(incident: Incident, entry: TimelineEntry) -> None:
-    engine.resume(incident, now=entry.at, why="the acknowledgement no longer holds")
+    given = incident.timeline.filter(kind=Kind.ACKNOWLEDGED).order_by("-seq").first()
+    level = given.data.get("tier") if given else None
+    engine.resume(incident, level=level, now=entry.at, why="the acknowledgement no longer holds")
 
 
 @timeline.on(Kind.SEVERITY_CHANGED)

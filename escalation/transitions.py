@@ -17,18 +17,32 @@ from oncall.models import Schedule
 
 
 @transaction.atomic
-def escalate_now(*, incident_id: int, by: User, reason: str, now: datetime) -> Incident:
-    """Page the next tier without waiting. Raises Refused when resolved."""
-    incident, run = _lock_for_escalation(incident_id, now=now)
+def escalate_now(
+    *, incident_id: int, by: User, reason: str, now: datetime, seen: int | None = None
+) -> Incident:
+    """Page the next tier without waiting. Raises Refused when resolved.
+
+    `seen` is the seq at which `by` looked: what this person has escalated since then is the same press, sent twice.
+    """
+    incident, run = _lock_for_escalation(incident_id)
+    if _has_pressed(incident, by=by, seen=seen):
+        return incident
     _tell(incident, by=by, reason=reason, to=f"to the next tier ({engine.next_label(run).lower()})", now=now)
     engine.advance(incident, run, now=now, why=f"{by} escalated", by=by)
     return incident
 
 
 @transaction.atomic
-def escalate_to(*, incident_id: int, level: int, by: User, reason: str, now: datetime) -> Incident:
-    """Page the tier with this number now; its time begins anew. Raises Invalid when the policy has no such tier."""
-    incident, run = _lock_for_escalation(incident_id, now=now)
+def escalate_to(
+    *, incident_id: int, level: int, by: User, reason: str, now: datetime, seen: int | None = None
+) -> Incident:
+    """Page the tier with this number now; its time begins anew. Raises Invalid when the policy has no such tier.
+
+    `seen` as in escalate_now.
+    """
+    incident, run = _lock_for_escalation(incident_id)
+    if _has_pressed(incident, by=by, seen=seen):
+        return incident
     index = rules.index_of_level(run.snapshot, level)
     if index is None:
         levels = ", ".join(str(tier["level"]) for tier in run.snapshot["tiers"])
@@ -40,7 +54,13 @@ def escalate_to(*, incident_id: int, level: int, by: User, reason: str, now: dat
     return incident
 
 
-def _lock_for_escalation(incident_id: int, *, now: datetime) -> tuple[Incident, Run]:
+def _has_pressed(incident: Incident, *, by: User, seen: int | None) -> bool:
+    if seen is None:
+        return False
+    return incident.timeline.filter(kind=Kind.ESCALATED, actor=by, seq__gt=seen).exists()
+
+
+def _lock_for_escalation(incident_id: int) -> tuple[Incident, Run]:
     incident = lock_incident(incident_id)
     if incident.status == Status.RESOLVED:
         raise Refused(f"{incident.ref} is resolved. Nobody was paged.", code="already_resolved")

@@ -100,8 +100,8 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
     """GET asks which tier, POST pages it."""
     incident, now = _incident(incident_id), timezone.now()
     is_fragment = bool(request.htmx) and not request.htmx.boosted
-    context = {"incident": incident, "ask": _ask(incident, now=now), "given": {}}
     if request.method != "POST":
+        context = {"incident": incident, "ask": _ask(incident, now=now), "given": {}}
         return render(request, "incidents/_ask.html" if is_fragment else "incidents/ask.html", context)
     try:
         _escalate(request, incident.pk, now=now)
@@ -112,7 +112,9 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
                 message, status=error.status, content_type="text/plain; charset=utf-8",
                 headers={"X-Muster-Sentence": "1"},
             )  # fmt: skip
-        context |= {"given": request.POST.dict(), "refused": message}
+        context = {
+            "incident": incident, "ask": _ask(incident, now=now), "given": request.POST.dict(), "refused": message,
+        }  # fmt: skip
         return render(request, "incidents/ask.html", context, status=error.status)
     if is_fragment:
         return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"incident:changed": True})})
@@ -122,14 +124,24 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
 
 def _escalate(request: HttpRequest, incident_id: int, *, now: datetime) -> None:
     level, reason = request.POST.get("level", ""), request.POST.get("reason", "")
+    told = {
+        "incident_id": incident_id,
+        "by": request.user,
+        "reason": reason,
+        "seen": _seen(request),
+        "now": now,
+    }
     if not level:
-        transitions.escalate_now(incident_id=incident_id, by=request.user, reason=reason, now=now)
+        transitions.escalate_now(**told)
     elif level.isdecimal() and len(level) < 3:
-        transitions.escalate_to(
-            incident_id=incident_id, level=int(level), by=request.user, reason=reason, now=now
-        )
+        transitions.escalate_to(level=int(level), **told)
     else:
         raise Invalid("Choose a tier.", fields={"level": ["Choose a tier."]})
+
+
+def _seen(request: HttpRequest) -> int | None:
+    text = request.POST.get("seen", "")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _sentence(error: MusterError) -> str:
@@ -145,8 +157,9 @@ def answer_escalate(request: HttpRequest, token: str) -> HttpResponse:
     now = timezone.now()
     page = read_token(token, now)
     transitions.escalate_now(
-        incident_id=page.incident_id, by=page.recipient, reason=request.POST.get("reason", ""), now=now
-    )
+        incident_id=page.incident_id, by=page.recipient, reason=request.POST.get("reason", ""),
+        seen=_seen(request), now=now,
+    )  # fmt: skip
     return redirect(reverse("answer", args=[token]))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from django.db import transaction
 
 from catalog.models import Service
-from incidents import rules, timeline
+from incidents import queries, rules, timeline
 from incidents.models import Alert, AlertStatus, Incident, Kind, Status
 from incidents.transitions import (
     acknowledge,
@@ -97,9 +97,7 @@ def _begin(
     grouping = rules.group(
         _candidates(service, origin, signal.group_key),
         window_minutes=service.grouping_minutes,
-        opened_in_window=Incident.objects.filter(
-            service=service, triggered_at__gt=now - rules.STORM_WINDOW
-        ).count(),
+        opened_in_window=queries.opened_since(service, now - rules.STORM_WINDOW),
         now=now,
     )
     title = clean_text(signal.title) or signal.dedup_key
@@ -122,8 +120,6 @@ def _begin(
 
 
 def _candidates(service: Service, origin: str, group_key: str) -> list[rules.Candidate]:
-    open_ones = Incident.objects.filter(service=service).exclude(status=Status.RESOLVED).order_by("-pk")
-    found = []
     if group_key:
         same = (
             Alert.objects.filter(origin=origin, group_key=group_key)
@@ -134,9 +130,8 @@ def _candidates(service: Service, origin: str, group_key: str) -> list[rules.Can
         )
         if same is not None:
             return [rules.Candidate(same, None, same_group=True)]
-    for pk, last_event_at in open_ones.values_list("pk", "last_event_at")[:1]:
-        found.append(rules.Candidate(pk, last_event_at))
-    return found
+    open_ones = Incident.objects.filter(service=service).exclude(status=Status.RESOLVED).order_by("-pk")
+    return [rules.Candidate(*newest) for newest in open_ones.values_list("pk", "last_event_at")[:1]]
 
 
 def _already_over(origin: str, signal: AlertSignal, *, now: datetime) -> bool:
@@ -205,10 +200,14 @@ def _repeat(
     alert.count += count
     alert.last_seen_at = now
     alert.severity = signal.severity
-    alert.details = {**alert.details, **signal.details}
-    if signal.episode_at is not None:
-        began = signal.episode_at.isoformat()
-        alert.details["episode_at"] = max(began, alert.details.get("episode_at", began))
+    # The newest word replaces the older one: merged, the row of a sender with ever new field names would grow without end.
+    episodes = [
+        alert.details.get("episode_at", ""),
+        signal.episode_at.isoformat() if signal.episode_at else "",
+    ]
+    alert.details = dict(signal.details or alert.details)
+    if any(episodes):
+        alert.details["episode_at"] = max(episodes)
     alert.links = signal.links or alert.links
     alert.save(update_fields=["count", "last_seen_at", "severity", "details", "links"])
     _count(incident, alerts=0, events=count, now=now)
@@ -236,7 +235,7 @@ def _clear(incident: Incident, alert: Alert, *, origin_name: str, now: datetime)
     alert.resolved_at = now
     alert.save(update_fields=["status", "resolved_at"])
     _count(incident, alerts=0, events=1, now=now)
-    still = incident.alerts.filter(status=AlertStatus.FIRING).count()
+    still = queries.firing_alert_count(incident)
     if still == 0:
         resolve(
             incident_id=incident.pk, by=None, by_name=origin_name, note="the sender says it is over", now=now

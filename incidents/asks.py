@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
 from core.errors import Invalid, Missing
-from incidents import transitions
+from incidents import queries, transitions
 from incidents.models import Incident, RoomRole, Severity, Status
 
 
@@ -79,7 +80,7 @@ def _contain(incident: Incident) -> Ask:
 
 
 def _resolve(incident: Incident) -> Ask:
-    firing = incident.alerts.filter(status="firing").count()
+    firing = queries.firing_alert_count(incident)
     facts = [
         Fact("Means", "it is over for customers"),
         Fact("Happens", f"{_paging_ends(incident)}, the running time ends"),
@@ -159,6 +160,11 @@ def _command(incident: Incident) -> Ask:
     )
 
 
+def _people() -> QuerySet[User]:
+    """Who can be called in."""
+    return User.objects.filter(is_active=True, is_bot=False)
+
+
 def _page(incident: Incident) -> Ask:
     return Ask(
         verb="page",
@@ -166,7 +172,7 @@ def _page(incident: Incident) -> Ask:
         button="Page now",
         facts=[Fact("Happens", "that person is paged at once by their own rules, whatever the tier")],
         leave="Page nobody",
-        people=list(User.objects.filter(is_active=True, is_bot=False).order_by("full_name")[:500]),
+        people=list(_people().order_by("full_name")[:500]),
         reason_label="What you need them for",
     )
 
@@ -223,11 +229,7 @@ def _severity_given(text: str) -> int:
 
 
 def _person_given(text: str) -> User:
-    user = (
-        User.objects.filter(pk=int(text), is_active=True).first()
-        if text.isdecimal() and len(text) < 10
-        else None
-    )
+    user = _people().filter(pk=int(text)).first() if text.isdecimal() and len(text) < 10 else None
     if user is None:
         raise Invalid("Choose whom to page.", fields={"user": ["Choose a person."]})
     return user

@@ -451,9 +451,7 @@ _ANSWERS = {
 _ORDER = {"answered": 0, "waiting": 1, "": 2, "missed": 3, "called_off": 4}
 
 
-def people(
-    incident: Incident, pages: Iterable[Page], holdings: Iterable[RoleHolding] = ()
-) -> list[Person]:
+def people(incident: Incident, pages: Iterable[Page], holdings: Iterable[RoleHolding] = ()) -> list[Person]:
     """Who holds a role first, then who answered, who still may, and who did not. `pages` newest first."""
     rows: dict[int, Person] = {}
     if incident.commander is not None:  # also of incidents that were imported without holdings

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
@@ -110,18 +110,8 @@ def entries_before(incident_id: int, seq: int, *, only: Q) -> int:
     return TimelineEntry.objects.filter(only, incident_id=incident_id, seq__lt=seq).count()
 
 
-def last_seqs(incident_ids: Sequence[int]) -> dict[int, int]:
-    """The live hub's question: how far each watched incident is."""
-    return dict(Incident.objects.filter(pk__in=incident_ids).values_list("pk", "last_seq"))
-
-
 def phase_stamps(incident_id: int) -> dict[str, datetime]:
     return dict(PhaseStamp.objects.filter(incident_id=incident_id).values_list("phase", "at"))
-
-
-def alerts_of(incident: Incident) -> QuerySet[Alert]:
-    """Firing first, then newest."""
-    return incident.alerts.order_by("status", "-pk")
 
 
 def firing_alert_count(incident: Incident) -> int:
@@ -158,7 +148,9 @@ def waiting_pages(user: User) -> QuerySet[Page]:
     later = Page.objects.filter(
         incident=OuterRef("incident"), recipient=user, pk__gt=OuterRef("pk"), purpose=PagePurpose.ANSWER
     )
-    unanswered = Q(incident__status=Status.TRIGGERED, purpose=PagePurpose.ANSWER) | Q(status=PageStatus.PAGING)
+    unanswered = Q(incident__status=Status.TRIGGERED, purpose=PagePurpose.ANSWER) | Q(
+        status=PageStatus.PAGING
+    )
     return (
         Page.objects.filter(recipient=user, status__in=[PageStatus.PAGING, PageStatus.MISSED])
         .exclude(Exists(later), purpose=PagePurpose.ANSWER)
@@ -173,5 +165,6 @@ def page_history(user: User) -> QuerySet[Page]:
     return Page.objects.filter(recipient=user).select_related("incident__service").order_by("-pk")
 
 
-def opened_recently(service: Service, *, now: datetime, within: timedelta) -> QuerySet[Incident]:
-    return Incident.objects.filter(service=service, triggered_at__gt=now - within)
+def opened_since(service: Service, since: datetime) -> int:
+    """How many incidents the service has had since then, whatever became of them."""
+    return Incident.objects.filter(service=service, triggered_at__gt=since).count()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import User
 from catalog.models import Service
@@ -19,6 +19,7 @@ from core.words import duration
 from incidents import rules, timeline
 from incidents.links import answer_path
 from incidents.models import (
+    Alert,
     AlertStatus,
     Incident,
     Kind,
@@ -251,7 +252,8 @@ def resolve(
 def reopen(*, incident_id: int, by: User, reason: str, now: datetime) -> Incident:
     """It was not over, so it pages again from the first tier.
 
-    Within an hour the incident goes on; later a new one is opened that follows it, and that one is returned.
+    Within an hour the incident goes on, with the alerts that still fired at its end; later a new one is opened that
+    follows it, and that one is returned.
     """
     incident = lock_incident(incident_id)
     if incident.status != Status.RESOLVED:
@@ -265,6 +267,7 @@ def reopen(*, incident_id: int, by: User, reason: str, now: datetime) -> Inciden
             now=now, by=by, impact=incident.impact, is_drill=incident.is_drill, follows=incident,
             data={"follows": incident.ref, "reason": reason},
         )  # fmt: skip
+    _fire_again(incident)
     incident.status = Status.TRIGGERED
     incident.resolved_at = incident.resolved_by = None
     incident.contained_at = incident.contained_by = None
@@ -276,6 +279,22 @@ def reopen(*, incident_id: int, by: User, reason: str, now: datetime) -> Inciden
         incident, Kind.REOPENED, at=now, actor=by, text=f"reopened: {reason}", data={"reason": reason}
     )
     return incident
+
+
+def _fire_again(incident: Incident) -> None:
+    """Alerts that were firing when a person ended the incident fire on in it; without this, the sender's next repeat
+    of the same problem opens a second incident and pages for it."""
+    began_anew = Alert.objects.filter(
+        origin=OuterRef("origin"), dedup_key=OuterRef("dedup_key"), status=AlertStatus.FIRING
+    )
+    ended = incident.alerts.filter(closed_by_hand=True, resolved_at=incident.resolved_at)
+    try:
+        with transaction.atomic():
+            ended.exclude(Exists(began_anew)).update(
+                status=AlertStatus.FIRING, resolved_at=None, closed_by_hand=False
+            )
+    except IntegrityError:
+        pass  # one of them has begun anew in this moment; then they stay with the senders' next words
 
 
 @transaction.atomic
@@ -585,7 +604,10 @@ def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
 
 @transaction.atomic
 def page_person(*, incident_id: int, user: User, by: User, reason: str, now: datetime) -> Incident:
-    """Call one person in by hand, acknowledged or not. Raises Refused when resolved."""
+    """Call one person in by hand, acknowledged or not. Raises Refused when resolved, Invalid when nobody would come."""
+    if user.is_bot or not user.is_active:
+        sentence = f"{user} is {'a bot' if user.is_bot else 'not active'}, so nobody would come."
+        raise Invalid(sentence, fields={"user": [sentence]})
     incident = lock_incident(incident_id)
     _refuse_when_resolved(incident, "Nobody was paged")
     reason = clean_text(reason).strip() or f"{by} needs you"

@@ -429,36 +429,32 @@ def _acts_context(request: HttpRequest, incident: Incident) -> dict[str, object]
 @room
 def act(request: HttpRequest, incident: Incident, verb: str) -> HttpResponse:
     """GET asks, POST acts. The question is a dialog in the room and a page without script."""
-    ask = asks.ASKS[verb](incident)
     if request.method != "POST":
         name = "incidents/_ask.html" if is_fragment(request) else "incidents/ask.html"
-        return render(
-            request,
-            name,
-            {"incident": incident, "ask": ask, "given": {}, "severities": _severities(incident)},
-        )
+        return render(request, name, _ask_context(incident, verb, given={}))
     given = request.POST.dict()
     try:
         after = asks.do(verb, incident_id=incident.pk, by=request.user, given=given, now=timezone.now())
     except MusterError as error:
-        message, incident = who_was_first(incident.pk, error), load(incident.pk)
-        ask = asks.ASKS[verb](incident)
+        message = who_was_first(incident.pk, error)
+        told = {**_ask_context(load(incident.pk), verb, given=given), "refused": message}
         if is_fragment(request):
             response = sentence(message, status=error.status)
-            if ask.seen is not None:  # told what it is now, the person may decide again
-                response.headers["X-Muster-Seen"] = quote(ask.seen)
+            if told["ask"].seen is not None:  # told what it is now, the person may decide again
+                response.headers["X-Muster-Seen"] = quote(told["ask"].seen)
             return response
-        context = {
-            "incident": incident, "ask": ask, "given": given, "refused": message,
-            "severities": _severities(incident),
-        }  # fmt: skip
-        return render(request, "incidents/ask.html", context, status=error.status)
+        return render(request, "incidents/ask.html", told, status=error.status)
     if after.pk != incident.pk:  # reopened as a new one
         address = reverse("incidents:detail", args=[after.pk])
         if is_fragment(request):
             return HttpResponse(status=204, headers={"HX-Redirect": address})
         return redirect(address)
     return answered(request, incident.pk, asks.done_words(verb, after))
+
+
+def _ask_context(incident: Incident, verb: str, *, given: dict[str, str]) -> dict[str, Any]:
+    ask = asks.ASKS[verb](incident)
+    return {"incident": incident, "ask": ask, "given": given, "severities": _severities(incident)}
 
 
 def _severities(incident: Incident) -> list[tuple[int, str, str]]:

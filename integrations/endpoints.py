@@ -148,8 +148,14 @@ class _KeyInPath(Contract):
         return answer(status, body)
 
     def unknown_key(self, *, checked: bool) -> HttpResponse:
-        # Never 429: Alertmanager drops what is answered so.
-        return self.error(404, "No integration has this key.", code="unknown_key")
+        if checked:
+            return self.error(404, "No integration has this key.", code="unknown_key")
+        # A key that was made a second ago may not be known here yet. Never 429: Alertmanager drops what is answered so.
+        response = self.error(
+            503, "Too many requests with unknown keys from this address. Send it again.", code="throttled"
+        )
+        response.headers["Retry-After"] = "30"
+        return response
 
 
 class Alertmanager(_KeyInPath):
@@ -225,9 +231,9 @@ def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: da
         body = rules.read_object(text)
         key = contract.key_of(body, key_in_path)
     except rules.Unreadable as why:
-        sender, _ = _sender_of(key_in_path, address) if key_in_path else (None, False)
+        sender, checked = _sender_of(key_in_path, address) if key_in_path else (None, False)
         if key_in_path and (sender is None or sender.kind != contract.takes):
-            return contract.unknown_key(checked=True)
+            return contract.unknown_key(checked=checked)
         _note_refusal(
             contract, sender, address, str(why), text or raw.decode("utf-8", "replace"), key, now=now
         )

@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 from django.db import InterfaceError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Func, IntegerField, Q, QuerySet
 
+from catalog.models import Service
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
 from incidents.models import Incident, Status
@@ -19,6 +20,10 @@ from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+MOST_KEYS = 25
+"""Different alerts are applied one by one, and patience ends after some ten of them: more would be read in vain."""
+MOST_BYTES = 2 * 1024 * 1024
+"""As stored, which is compressed: several times that in memory."""
 PATIENCE_SECONDS = 0.1
 """A transaction takes no further event after this time, so that nobody waits long for an incident it has locked."""
 
@@ -55,16 +60,39 @@ def drain(*, integration_id: int, now: datetime, limit: int = BATCH) -> Turn | N
         )
         if integration is None:
             return None
-        events = list(_waiting(integration_id, now=now).defer("raw").order_by("pk")[:limit])
+        events, left = _oldest(integration_id, now=now, limit=limit)
         if not events:
             return Turn(0)
         rows = [_Row(event, event.outcomes or [None] * len(event.payload)) for event in events]
+        # Before any incident, as everywhere: two senders of one service would deadlock over its incidents.
+        Service.objects.select_for_update(no_key=True).only("pk").get(pk=integration.service_id)
         in_time = _process(integration, rows, now=now)
         handled = _write(rows, now=now)
         newest = events[-1].received_at
         if integration.last_event_at is None or newest - integration.last_event_at > timedelta(seconds=10):
             Integration.objects.filter(pk=integration_id).update(last_event_at=newest)
-    return Turn(handled, left=not in_time or len(events) == limit)
+    return Turn(handled, left=left or not in_time)
+
+
+def _oldest(integration_id: int, *, now: datetime, limit: int) -> tuple[list[IngestEvent], bool]:
+    """What one transaction takes, and whether there may be more. Hundreds of repeats are one piece of work, hundreds of
+    different alerts are not, and hundreds of the largest groups would need gigabytes of memory: so keys and sizes are
+    looked at first."""
+    waiting = _waiting(integration_id, now=now).order_by("pk")
+    stored = Func("payload", function="pg_column_size", output_field=IntegerField())
+    seen = list(waiting.annotate(stored=stored).values_list("pk", "stored", "dedup_key")[:limit])
+    keys: set[str] = set()
+    taken = total = 0
+    for pk, size, dedup_key in seen:
+        total += size
+        keys.add(dedup_key or f"event {pk}")
+        if taken and (total > MOST_BYTES or len(keys) > MOST_KEYS):
+            break
+        taken += 1
+    if not taken:
+        return [], False
+    events = list(waiting.filter(pk__lte=seen[taken - 1][0]).defer("raw"))
+    return events, taken < len(seen) or len(seen) == limit
 
 
 def waits(*, integration_id: int, now: datetime) -> bool:

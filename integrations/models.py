@@ -120,8 +120,8 @@ class IngestEvent(models.Model):
                 condition=~Q(verdict__in=["pending", "repeated"]),
                 name="ingest_by_verdict",
             ),
-            # prune
-            BrinIndex(fields=["received_at"], name="ingest_by_time", pages_per_range=32),
+            # prune; without autosummarize it would read all that came since the last vacuum, in the timekeeper
+            BrinIndex(fields=["received_at"], name="ingest_by_time", pages_per_range=32, autosummarize=True),
             # the incident's evidence
             models.Index(
                 fields=["incident", "-id"], condition=Q(incident__isnull=False), name="ingest_of_incident"

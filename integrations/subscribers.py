@@ -14,8 +14,9 @@ HINT_AFTER = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=3)
 LONGEST_SECONDS = 0.3
 PRUNE_EVERY = timedelta(minutes=1)
+PRUNE_AGAIN = timedelta(seconds=5)  # when there was more than one batch: a flood may leave millions of rows
 
-_pruned_at: datetime | None = None
+_prune_at: datetime | None = None
 
 
 @sweep
@@ -36,8 +37,8 @@ def sweep_inboxes(now: datetime) -> None:
 
 @sweep
 def prune_ledger(now: datetime) -> None:
-    global _pruned_at
-    if _pruned_at is None or now - _pruned_at >= PRUNE_EVERY:
-        transitions.prune(now=now)
+    global _prune_at
+    if _prune_at is None or now >= _prune_at:
+        deleted = transitions.prune(now=now)
         bridges.prune(now=now)
-        _pruned_at = now
+        _prune_at = now + (PRUNE_AGAIN if deleted >= transitions.PRUNE_BATCH else PRUNE_EVERY)

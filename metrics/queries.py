@@ -1,20 +1,22 @@
-"""Figures from the timeline, computed by PostgreSQL, so that a page over years of incidents moves few rows.
+"""What the pages show of the figures, computed by PostgreSQL from the row that each incident has (metrics/models.py).
 
-Which index serves: incidents by `incident_by_triggered_at`, their milestones by `timeline_milestones` (a partial index of
-this app's migration, read alone), firings by `firing_by_time`. What a page costs follows the number of incidents in its
-window, not the length of the history.
+The figures of a window are computed once and kept in the cache, under a name that no longer fits as soon as a transaction
+has changed any row. Losing the cache costs time only.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.core.cache import cache
 from django.db import connection
 
 from incidents.models import Incident
 from metrics.rules import (
-    BOT_GRACE,
     ENOUGH,
+    MILESTONES,
     NOTHING,
     Figures,
     Lateness,
@@ -26,56 +28,11 @@ from metrics.rules import (
     figures,
 )
 
-# The same literals stand in the index's condition.
-MILESTONES = ("acknowledged", "also_acknowledged", "contained", "resolved", "reopened")
-
-# One row for each incident of the span. Says in SQL what rules.figures says in Python; a test compares the two.
-# A sender or Muster has no account, so a missing actor is a machine.
-_FIGURES = """
-WITH chosen AS MATERIALIZED (
-    SELECT id, service_id, severity, triggered_at
-    FROM incidents_incident
-    WHERE triggered_at >= %(since)s AND triggered_at < %(until)s AND is_drill = %(is_drill)s
-      AND (%(severity)s::int IS NULL OR severity = %(severity)s)
-      AND (%(service)s::bigint IS NULL OR service_id = %(service)s)
-), marks AS (
-    SELECT c.id,
-        min(e.at) FILTER (WHERE {counts}) AS acknowledged_at,
-        min(e.seq) FILTER (WHERE {counts}) AS acknowledged_seq,
-        min(e.at) FILTER (WHERE e.kind = 'contained') AS contained_at,
-        max(e.at) FILTER (WHERE e.kind = 'resolved') AS resolved_at,
-        max(e.seq) FILTER (WHERE e.kind = 'resolved') AS resolved_seq,
-        max(e.seq) FILTER (WHERE e.kind = 'reopened') AS reopened_seq,
-        -- the first resolution: its seq, and in the last bit whether a machine gave it
-        min(e.seq * 2 + COALESCE(u.is_bot, true)::int) FILTER (WHERE e.kind = 'resolved') AS ended
-    FROM chosen c
-    JOIN incidents_timelineentry e ON e.incident_id = c.id
-    LEFT JOIN accounts_user u ON u.id = e.actor_id
-    WHERE e.kind IN ('acknowledged', 'also_acknowledged', 'contained', 'resolved', 'reopened')
-      -- Says nothing new, but lets a scan begin within the index instead of at the first incident ever.
-      AND e.incident_id BETWEEN (SELECT min(id) FROM chosen) AND (SELECT max(id) FROM chosen)
-    GROUP BY c.id
-), measured AS (
-    SELECT *, CASE WHEN ended IS NULL OR acknowledged_seq < ended / 2 THEN acknowledged_at END AS answered_at
-    FROM marks
-), figures AS (
-    SELECT c.id, c.service_id, c.severity, c.triggered_at,
-        EXTRACT(epoch FROM m.answered_at - c.triggered_at)::float8 AS acknowledge,
-        EXTRACT(epoch FROM m.contained_at - c.triggered_at)::float8 AS contain,
-        CASE WHEN m.reopened_seq IS NULL OR m.reopened_seq < m.resolved_seq
-             THEN EXTRACT(epoch FROM m.resolved_at - c.triggered_at)::float8 END AS repair,
-        CASE WHEN m.answered_at IS NOT NULL THEN NULL
-             WHEN m.ended IS NULL THEN 'open'
-             WHEN m.ended %% 2 = 1 THEN 'ended_itself'
-             ELSE 'ended_by_hand' END AS unanswered
-    FROM chosen c
-    LEFT JOIN measured m ON m.id = c.id
-)
-""".replace(
-    "{counts}",
-    "e.kind IN ('acknowledged', 'also_acknowledged')"
-    " AND (NOT COALESCE(u.is_bot, true) OR e.at > c.triggered_at + %(bot_grace)s)",
-)
+_CHOSEN = """
+    triggered_at >= %(since)s AND triggered_at < %(until)s AND is_drill = %(is_drill)s
+    AND (%(severity)s::int IS NULL OR severity = %(severity)s)
+    AND (%(service)s::bigint IS NULL OR service_id = %(service)s)
+"""
 
 # Which of severity, service and bucket a row is not cut by, as GROUPING() says it.
 _WHOLE, _BY_SEVERITY, _BY_SERVICE, _BY_BUCKET = 0b111, 0b011, 0b101, 0b110
@@ -94,8 +51,10 @@ _MEASURED = """
     percentile_disc(%(few)s) WITHIN GROUP (ORDER BY repair)
 """
 _SPREADS = f"""
-{_FIGURES}, placed AS MATERIALIZED (
-    SELECT *, width_bucket(triggered_at, %(edges)s::timestamptz[]) AS bucket FROM figures
+WITH placed AS MATERIALIZED (
+    SELECT service_id, severity, acknowledge, contain, repair, unanswered,
+        width_bucket(triggered_at, %(edges)s::timestamptz[]) AS bucket
+    FROM metrics_incidentfigures WHERE {_CHOSEN}
 )
 SELECT {_WHOLE}, bucket > 0, NULL, NULL, NULL, {_MEASURED}
 FROM placed GROUP BY bucket > 0
@@ -144,14 +103,13 @@ class Choice:
     severity: int | None = None
     service_id: int | None = None
 
-    def parameters(self) -> dict:
+    def parameters(self) -> dict[str, Any]:
         return {
             "since": self.since,
             "until": self.until,
             "is_drill": self.population == Population.DRILL,
             "severity": self.severity,
             "service": self.service_id,
-            "bot_grace": BOT_GRACE,
         }
 
 
@@ -163,8 +121,49 @@ def _spread(count: int, cuts: list[float | None] | None, few: list[float | None]
     return Spread(count=count, median=median, p90=p90, points=points)
 
 
+# Names the state of all figures, or says nothing when there is no name for it.
+#
+# The name is the newest transaction m that wrote a row that is to be seen, with the transactions up to m that had not
+# ended. m alone would not do: transactions do not end in the order of their numbers, and one below m may still
+# come. The two together do. Suppose two looks got the same name, and L was the last change to end between them.
+# Nothing has written over the rows of L, so L <= m at the second look. At the first look L had not ended but had
+# begun, since its number was below m's; so it stood in the list then. At the second it does not: the names differ.
+#
+# No name: the own transaction has written something, which nobody else may see; or m lies in the future, which happens
+# in a database restored from another server's dump. The start of the server is in the name because a server that was
+# restored to an earlier time gives the same numbers again.
+_STATE = """
+SELECT pg_postmaster_start_time()::text, newest.m::text, ARRAY(
+    SELECT busy::text FROM pg_snapshot_xip(pg_current_snapshot()) AS busy WHERE busy::text::bigint <= newest.m
+    ORDER BY busy::text
+)
+FROM (SELECT max(changed_by) AS m FROM metrics_incidentfigures) AS newest
+WHERE newest.m < pg_snapshot_xmax(pg_current_snapshot())::text::bigint AND pg_current_xact_id_if_assigned() IS NULL
+"""
+_KEPT = 3600  # seconds; only so that names nobody will ask for again go away
+
+
+def _spreads(parameters: dict[str, Any]) -> list[tuple]:
+    """The rows of the query, kept while nothing changes. The name is read first: what is kept is never older than it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STATE)
+        state = cursor.fetchone()
+        name = ""
+        if state is not None:
+            whole = repr((state, sorted(parameters.items()), _SPREADS))
+            name = f"metrics:{hashlib.sha256(whole.encode()).hexdigest()}"
+            kept = cache.get(name)
+            if kept is not None:
+                return kept
+        cursor.execute(_SPREADS, parameters)
+        rows = cursor.fetchall()
+    if name:
+        cache.set(name, rows, _KEPT)
+    return rows
+
+
 def overview(*, choice: Choice, edges: list[datetime]) -> Overview:
-    """The whole page in one query. `edges` are the starts of the buckets, first `choice.since`, last `choice.until`."""
+    """The whole page. `edges` are the starts of the buckets, first `choice.since`, last `choice.until`."""
     length = choice.until - choice.since
     parameters = choice.parameters() | {
         "since": choice.since - length,
@@ -172,9 +171,6 @@ def overview(*, choice: Choice, edges: list[datetime]) -> Overview:
         "cuts": _CUTS,
         "few": _FEW,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_SPREADS, parameters)
-        rows = cursor.fetchall()
     whole = {True: EMPTY, False: EMPTY}
     by_severity: dict[int, Cut] = {}
     by_service: dict[int, Cut] = {}
@@ -190,7 +186,7 @@ def overview(*, choice: Choice, edges: list[datetime]) -> Overview:
         by_hand,
         still_open,
         *measured,
-    ) in rows:
+    ) in _spreads(parameters):
         cut = Cut(
             incidents=incidents,
             spreads={measure: _spread(*measured[3 * at : 3 * at + 3]) for at, measure in enumerate(Measure)},
@@ -234,15 +230,12 @@ class Row:
     unanswered: str
 
 
-_ROWS = (
-    _FIGURES
-    + """
-SELECT f.id, i.title, s.name, f.severity, f.triggered_at, f.acknowledge, f.contain, f.repair,
-    COALESCE(f.unanswered, '')
-FROM figures f JOIN incidents_incident i ON i.id = f.id JOIN catalog_service s ON s.id = f.service_id
-ORDER BY f.triggered_at DESC, f.id DESC
-"""
-)
+_ROWS = f"""
+SELECT f.incident_id, i.title, s.name, f.severity, f.triggered_at, f.acknowledge, f.contain, f.repair, f.unanswered
+FROM (SELECT * FROM metrics_incidentfigures WHERE {_CHOSEN}) f
+JOIN incidents_incident i ON i.id = f.incident_id JOIN catalog_service s ON s.id = f.service_id
+ORDER BY f.triggered_at DESC, f.incident_id DESC
+"""  # noqa: S608  constants of this file joined; every value goes in as a parameter
 
 
 def rows(*, choice: Choice) -> Iterator[Row]:

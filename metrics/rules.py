@@ -10,6 +10,9 @@ from core.words import duration
 # An acknowledgement by a machine this soon after the start says that the machine works, not that a person came.
 BOT_GRACE = timedelta(seconds=5)
 
+# The kinds of entries that a measure looks at. The same literals stand in the index `timeline_milestones`.
+MILESTONES = ("acknowledged", "also_acknowledged", "contained", "resolved", "reopened")
+
 # Fewer than this many measurements say nothing: no line is drawn and no change is claimed.
 ENOUGH = 5
 
@@ -73,7 +76,7 @@ class Figures:
 
 
 def figures(triggered_at: datetime, marks: Iterable[Mark]) -> Figures:
-    """The measures of one incident from its timeline, in order of seq. The SQL of queries.py says the same.
+    """The measures of one incident from its timeline, in order of seq. The SQL of transitions.py says the same.
 
     - acknowledge: until the first explicit acknowledgement before the first resolution; a machine's does not count
       within BOT_GRACE. Resolving does not imply one.

@@ -50,11 +50,6 @@ def readiness(user: User) -> list[str]:
     return rules.readiness(ways=found.ways, steps=found.steps)
 
 
-def is_reachable(user: User) -> bool:
-    """Whether a page would reach at least one verified method."""
-    return bool(reach(user).ways)
-
-
 def plan_of(user: User, urgency: str) -> rules.Plan:
     """What a page of this urgency would send, as things stand."""
     found = reach(user)

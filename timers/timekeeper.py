@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from timers import queries, registry, rules, transitions
 from timers.models import Firing, Heartbeat
@@ -19,6 +19,8 @@ ROUND_SECONDS = 1.0
 BEAT_EVERY = timedelta(seconds=5)
 PRUNE_EVERY = timedelta(hours=1)
 KEEP_FIRINGS = timedelta(days=30)
+LOCK_MS = 2000
+"""So long a timekeeper waits for a lock. One transaction that hangs somewhere must hold up its own timer only."""
 
 
 class Timekeeper:
@@ -38,6 +40,8 @@ class Timekeeper:
             pause = ROUND_SECONDS
             try:
                 close_old_connections()
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_MS}ms"])
                 pause = self.round(self.clock())
             except (DatabaseError, InterfaceError) as error:
                 log.warning("timekeeper_database_away", error=repr(error))

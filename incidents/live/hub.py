@@ -371,7 +371,12 @@ class Hub:
                     viewer.offer(data)
             users = {viewer.user_id for viewer in self.viewers}
             if users:
-                calls = await in_thread(self.painters, reads.waiting_calls, users, changed)
+                try:
+                    calls = await in_thread(self.painters, reads.waiting_calls, users, changed)
+                except Exception:
+                    self._changed |= changed  # or nobody here would hear of these pages
+                    self._lists_wake.set()
+                    raise
                 self.call(self.viewers, calls)
 
     async def _greet(self) -> None:

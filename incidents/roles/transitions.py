@@ -418,7 +418,9 @@ def save_rotation(
     role, field = known_role(role, field)
     rotation = RoleRotation()
     if rotation_id is not None:
-        rotation = RoleRotation.objects.select_for_update(of=("self",), no_key=True).filter(pk=rotation_id).first()
+        rotation = (
+            RoleRotation.objects.select_for_update(of=("self",), no_key=True).filter(pk=rotation_id).first()
+        )
         if rotation is None:
             raise Missing("There is no such rotation.")
     fields: dict[str, list[str]] = {}

@@ -43,6 +43,11 @@ class NoLongerWanted(Exception):
     """The last look said no, so nothing was handed over."""
 
 
+def one_line(text: str) -> str:
+    """What the other side said, as the ledger can keep it: Postgres stores no NUL."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 class Channel(Protocol):
     kind: str
 

@@ -17,10 +17,11 @@ from django.core.mail.backends.smtp import EmailBackend as SmtpBackend
 from django.template.loader import render_to_string
 
 from notifications import rules
-from notifications.channels.base import Message, NoLongerWanted, PermanentError, TransientError
+from notifications.channels.base import Message, NoLongerWanted, PermanentError, TransientError, one_line
 
 SECONDS_IN_ALL = 35.0  # below the lease, so that a slow server cannot make two workers send
 MESSAGES_PER_CONNECTION = 80  # many servers end a connection after a hundred
+_TURNED_AWAY = (smtplib.SMTPAuthenticationError, smtplib.SMTPConnectError, smtplib.SMTPHeloError)
 TRUST_IDLE_SECONDS = 0.5  # asked for a sign of life after that
 
 
@@ -131,7 +132,7 @@ class EmailChannel:
         except smtplib.SMTPRecipientsRefused as error:
             line.hang_up()
             raise _refusal(*next(iter(error.recipients.values()), (550, b"recipient refused"))) from None
-        except smtplib.SMTPAuthenticationError as error:
+        except _TURNED_AWAY as error:
             # Not this address's fault, and mended by the operator.
             line.hang_up()
             raise TransientError(
@@ -163,11 +164,11 @@ def _refusal(code: int, text: bytes | str) -> TransientError | PermanentError:
 
 def _said(code: int, text: bytes | str) -> str:
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return f"{code} {' '.join(words.split())}"[:300]
+    return f"{code} {one_line(words)}"[:300]
 
 
 def _line_of(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(str(error))[:200] or type(error).__name__
 
 
 def message_id(key: str) -> str:

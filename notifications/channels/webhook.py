@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 
 from notifications import rules
-from notifications.channels.base import Message, NoLongerWanted, PermanentError, TransientError
+from notifications.channels.base import Message, NoLongerWanted, PermanentError, TransientError, one_line
 
 SIGNATURE_HEADER = "X-Muster-Signature"
 ID_HEADER = "X-Webhook-Id"
@@ -91,7 +91,7 @@ class WebhookChannel:
         except httpcore.TimeoutException:
             raise TransientError(f"No answer within {ANSWER_SECONDS:.0f} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
-            raise TransientError(f"Cannot connect: {' '.join(str(error).split())[:200]}") from None
+            raise TransientError(f"Cannot connect: {one_line(str(error))[:200]}") from None
         answer = f"{status} {said}".strip()[:200]
         if 200 <= status < 300:
             return answer
@@ -126,8 +126,7 @@ def _post(url: httpx.URL, port: int, body: bytes, headers: dict[str, str], line:
             if len(kept) >= ANSWER_BYTES:
                 break
         text = kept[:ANSWER_BYTES].decode("utf-8", "replace")
-        words = "".join(letter if letter.isprintable() else " " for letter in text).split()
-        return response.status, " ".join(words)[:160]
+        return response.status, one_line(text)[:160]
 
 
 class _Line(httpcore.NetworkBackend):

@@ -115,6 +115,16 @@ def test_lists_cost_the_same_whatever_their_length(
             assert client.get(address).status_code == 200
 
 
+def test_a_team_counts_and_names_who_is_active(client: Client) -> None:
+    sign_in(client)
+    gone = make_user(full_name="Gone Away", is_active=False)
+    team = make_team("Payments", members=[make_user(full_name="Here Now"), gone])
+    assert [row.member_count for row in client.get("/teams/").context["page"]] == [1]
+    assert "Gone Away" not in client.get(f"/teams/{team.slug}/").content.decode()
+    told = client.get(f"/api/v1/teams/{team.slug}/").json()["members"]
+    assert [member["user"]["name"] for member in told] == ["Here Now"]
+
+
 def test_an_admin_changes_a_role(client: Client) -> None:
     sign_in(client, role=Role.ADMIN, full_name="Ada Admin")
     user = make_user(role=Role.VIEWER, full_name="Vera Lund")

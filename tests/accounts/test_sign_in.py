@@ -1,5 +1,6 @@
 """Signing in by django-allauth, as this project configures it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from tests.factories.accounts import PASSWORD, make_user
@@ -99,3 +102,15 @@ def test_a_second_factor_is_asked_for_and_a_wrong_one_is_refused(client: Client)
 
 def test_without_a_provider_nobody_comes_in_by_single_sign_on(client: Client) -> None:
     assert client.get("/account/oidc/sso/login/").status_code == 404
+
+
+def test_signing_in_clears_away_sessions_that_have_ended(client: Client) -> None:
+    make_user("ravi", password=PASSWORD)
+    now = timezone.now()
+    Session.objects.create(session_key="ended", session_data="", expire_date=now - timedelta(seconds=1))
+    Session.objects.create(session_key="running", session_data="", expire_date=now + timedelta(days=1))
+    sign_in(client, "ravi")
+    assert set(Session.objects.values_list("session_key", flat=True)) == {
+        "running",
+        client.session.session_key,
+    }

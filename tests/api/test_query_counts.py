@@ -52,7 +52,7 @@ def fill(count: int, responder: User) -> None:
         ("policies/?limit=200", 9),
         ("services/?limit=200", 4),
         ("schedules/?limit=200", 4),
-        ("teams/?limit=200", 4),
+        ("teams/?limit=200", 3),
         ("users/?limit=200", 3),
         ("tokens/?limit=200", 2),
     ],

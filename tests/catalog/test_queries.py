@@ -95,7 +95,7 @@ def test_list_finds_by_name_team_tag_criticality_and_gap(ready):
     assert names(search="edge") == ["search"]
     assert names(team="payments") == ["checkout-api"]
     assert names(criticality=1) == ["search"]
-    assert names(tag="edge") == ["search"]
+    assert names(tag="edge") == names(tag="Edge") == names(search="EDGE") == ["search"]
     assert names(gap="owner") == ["search"]
     assert names(gap="nonsense") == []
     assert "search" in names(gap="any")

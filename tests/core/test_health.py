@@ -59,7 +59,8 @@ def answer(path: str, error: Exception) -> HttpResponse:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v2/enqueue", "/api/v1/integrations/alertmanager/x/", "/api/v1/incidents/"]
+    "path",
+    ["/v2/enqueue", "/api/v1/integrations/alertmanager/x/", "/api/v1/incidents/", "/metrics", "/readyz"],
 )
 def test_programs_are_told_503_in_json_and_when_to_come_back(path: str) -> None:
     response = answer(path, away())
@@ -69,11 +70,18 @@ def test_programs_are_told_503_in_json_and_when_to_come_back(path: str) -> None:
     assert b'"code": "unavailable"' in response.content
 
 
-def test_people_are_shown_a_page() -> None:
-    response = answer("/incidents/1/", away())
+@pytest.mark.parametrize("path", ["/incidents/1/", "/metrics/"])
+def test_people_are_shown_a_page(path: str) -> None:
+    response = answer(path, away())
     assert response.status_code == 503
     assert response["Content-Type"].startswith("text/html")
     assert b"The database does not answer" in response.content
+
+
+def test_a_lost_database_is_503_also_when_the_error_has_no_words() -> None:
+    wordless = RuntimeError()
+    wordless.__cause__ = away()
+    assert answer("/incidents/1/", wordless).status_code == 503
 
 
 def test_a_refusal_that_a_view_forgot_keeps_its_status_and_words() -> None:

@@ -56,6 +56,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     ("name", "value", "said"),
     [
         ("MUSTER_PORT", "0", "MUSTER_PORT must be a whole number from 1 to 65535, not '0'."),
+        ("MUSTER_SECRET_KEY", "hunter2", "MUSTER_SECRET_KEY must have at least 32 characters."),
+        (
+            "MUSTER_OIDC_ISSUER",
+            "https://id.example.org",
+            "MUSTER_OIDC_CLIENT_ID is needed with MUSTER_OIDC_ISSUER.",
+        ),
         ("MUSTER_PORT", "-1", "MUSTER_PORT must be a whole number from 1 to 65535, not '-1'."),
         ("MUSTER_PORT", "8000.0", "MUSTER_PORT must be a whole number from 1 to 65535, not '8000.0'."),
         ("MUSTER_WEB_PROCESSES", "65", "MUSTER_WEB_PROCESSES must be a whole number from 1 to 64, not '65'."),

@@ -124,6 +124,7 @@ def running() -> Iterator[Up]:
 def test_up_tells_its_address_and_where_mails_go(running: Up) -> None:
     assert f"http://localhost:{running.port}" in running.told
     assert f"files in {running.home}/mail" in running.told
+    assert (running.home / "mail").stat().st_mode & 0o777 == 0o700
     assert running.status("/readyz") == 200
 
 

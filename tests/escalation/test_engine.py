@@ -212,6 +212,24 @@ def test_low_urgency_pages_the_first_tier_and_does_not_escalate(cast):
     assert incident.next_page_at is None
 
 
+def test_a_low_incident_pages_the_catch_all_once_when_no_tier_has_anybody(cast):
+    service = make_service("ledger", criticality=Criticality.CRITICAL)
+    nobody = TargetData(kind="schedule", id=make_schedule("Storage").pk)
+    make_policy(tier(1, targets=[nobody]), service=service, catch_all=cast["dir"])
+    incident = open_incident(service, severity=Severity.SEV4, urgency=Urgency.LOW)
+    assert paged(incident) == ["dir"]
+    assert not escalation_timers().exists()
+    incident.refresh_from_db()
+    assert incident.next_page_at is None
+    assert incident.timeline.last().text == "paged the catch-all (no tier is left that has somebody): Dir"
+    later = NOW + timedelta(minutes=5)
+    incidents.set_severity(
+        incident_id=incident.pk, severity=1, by=cast["cyd"], reason="it spreads", now=later
+    )
+    assert paged(incident) == ["dir", "dir"]
+    assert escalation_timers().get().due_at == later + timedelta(minutes=15)
+
+
 def test_a_low_incident_that_becomes_urgent_pages_again_and_escalates(cast):
     incident = open_incident(cast["service"], severity=Severity.SEV4, urgency=Urgency.LOW)
     later = NOW + timedelta(minutes=5)
@@ -238,6 +256,16 @@ def test_escalate_to_a_tier_jumps_and_starts_its_time_anew(cast):
     assert paged(incident) == ["ada", "cyd"]
     assert escalation_timers().get().due_at == at + timedelta(seconds=120)
     assert kinds(incident)[-2:] == [Kind.ESCALATED, Kind.PAGED]
+
+
+def test_after_going_back_to_a_tier_the_tiers_above_it_are_paged_again(cast):
+    incident = open_incident(cast["service"])
+    pass_time(to=NOW + timedelta(seconds=120))
+    at = NOW + timedelta(seconds=150)
+    escalation.escalate_to(incident_id=incident.pk, level=1, by=cast["dir"], reason="ada is back", now=at)
+    pass_time(to=at + timedelta(seconds=240))
+    assert paged(incident) == ["ada", "bob", "ada", "bob", "cyd"]
+    assert Kind.TIER_SKIPPED not in kinds(incident)
 
 
 def test_escalating_an_acknowledged_incident_pages_but_arms_nothing(cast):
@@ -267,6 +295,19 @@ def test_an_acknowledgement_that_goes_stale_pages_the_same_tier_again(cast):
     incident.refresh_from_db()
     assert incident.status == Status.TRIGGERED
     assert incident.acknowledged_at == NOW + timedelta(minutes=1)
+
+
+def test_an_acknowledgement_that_goes_stale_pages_the_tier_of_who_gave_it_then_those_above(cast):
+    cast["service"].acknowledge_timeout_minutes = 30
+    cast["service"].save()
+    incident = open_incident(cast["service"])
+    pass_time(to=NOW + timedelta(seconds=120))
+    incidents.acknowledge(incident_id=incident.pk, by=cast["ada"], now=NOW + timedelta(minutes=3))
+    stale = NOW + timedelta(minutes=33)
+    fire_due(now=stale, by="test")
+    assert paged(incident) == ["ada", "bob", "ada"]
+    pass_time(to=stale + timedelta(seconds=120))
+    assert paged(incident) == ["ada", "bob", "ada", "bob"]
 
 
 def test_lateness_is_recorded_for_every_firing(cast):

@@ -141,6 +141,33 @@ def test_the_link_of_a_page_escalates_without_signing_in_on_post_only(client, ca
     assert cast["incident"].timeline.get(kind=Kind.ESCALATED).actor == cast["ada"]
 
 
+def test_pressing_twice_on_the_phone_pages_one_tier(client, cast):
+    page = cast["incident"].pages.get()
+    path = links.answer_path(page.pk)
+    cast["incident"].refresh_from_db()
+    seen = cast["incident"].last_seq
+    assert f'name="seen" value="{seen}"' in client.get(path).content.decode()
+    address = reverse("escalation:answer_escalate", args=[path.split("/")[2]])
+    for _ in range(2):
+        assert client.post(address, {"reason": "big", "seen": str(seen)}).status_code == 302
+    paged = list(cast["incident"].pages.order_by("pk").values_list("recipient__username", flat=True))
+    assert paged == ["ada", "bob"]
+    assert cast["incident"].timeline.filter(kind=Kind.ESCALATED).count() == 1
+
+
+def test_who_looks_again_may_escalate_again(client, cast):
+    sign_in(client)
+    address = reverse("escalation:escalate", args=[cast["incident"].pk])
+    for tier_paged in ("bob", "cyd"):
+        cast["incident"].refresh_from_db()
+        seen = cast["incident"].last_seq
+        assert f'name="seen" value="{seen}"' in client.get(address).content.decode()
+        for _ in range(2):
+            assert client.post(address, {"seen": str(seen)}).status_code == 302
+        assert cast["incident"].pages.first().recipient.username == tier_paged
+    assert cast["incident"].pages.count() == 3
+
+
 def test_a_forged_link_escalates_nothing(client, cast):
     page = cast["incident"].pages.get()
     token = links.answer_path(page.pk).split("/")[2]

@@ -139,6 +139,39 @@ def test_resolved_by_hand_while_firing_the_next_trigger_opens_a_new_incident(ser
     assert send(service, episode_at=NOW, at=NOW + 2 * MINUTE).verdict == "opened"
 
 
+def test_a_repeat_replaces_the_details_so_that_they_do_not_grow(service):
+    send(service, details={"a": 1})
+    send(service, details={"b": 2})
+    assert Alert.objects.get().details == {"b": 2}
+    send(service)
+    assert Alert.objects.get().details == {"b": 2}
+
+
+def test_reopened_its_alerts_fire_on_in_it_and_a_repeat_pages_nobody_anew(service):
+    bob = make_user("bob")
+    send(service)
+    incident = Incident.objects.get()
+    transitions.resolve(incident_id=incident.pk, by=bob, now=NOW + MINUTE)
+    transitions.reopen(incident_id=incident.pk, by=bob, reason="too early", now=NOW + 2 * MINUTE)
+    pages = incident.pages.count()
+    assert send(service, at=NOW + 3 * MINUTE).verdict == "repeated"
+    assert (Incident.objects.count(), incident.pages.count()) == (1, pages)
+    assert send(service, "resolve", at=NOW + 4 * MINUTE).verdict == "resolved"
+    incident.refresh_from_db()
+    assert incident.status == Status.RESOLVED
+
+
+def test_reopened_an_alert_that_has_begun_anew_stays_with_its_new_incident(service):
+    bob = make_user("bob")
+    send(service)
+    old = Incident.objects.get()
+    transitions.resolve(incident_id=old.pk, by=bob, now=NOW + MINUTE)
+    assert send(service, at=NOW + 2 * MINUTE).verdict == "opened"
+    transitions.reopen(incident_id=old.pk, by=bob, reason="too early", now=NOW + 3 * MINUTE)
+    assert old.alerts.get().status == AlertStatus.RESOLVED
+    assert send(service, at=NOW + 4 * MINUTE).incident_id != old.pk
+
+
 def test_a_late_repeat_of_a_firing_that_its_sender_resolved_opens_nothing(service):
     send(service, episode_at=NOW)
     send(service, "resolve", at=NOW + MINUTE)

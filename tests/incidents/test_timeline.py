@@ -113,7 +113,8 @@ def test_the_command_lists_who_reacts_to_what(capsys):
     call_command("subscribers")
     said = capsys.readouterr().out
     assert (
-        "  acknowledged: escalation.subscribers.end, escalation.subscribers.watch_acknowledgement\n" in said
-    )
+        "  acknowledged: escalation.subscribers.end, escalation.subscribers.watch_acknowledgement, "
+        "metrics.subscribers.figure\n"
+    ) in said
     assert "  escalation.step (queue timers): escalation.subscribers.step\n" in said
     assert "  escalation.auditor.audit_when_due\n" in said

@@ -164,6 +164,15 @@ def test_calling_a_person_in_pages_them_whatever_the_state_but_not_after_the_end
     assert incident.pages.filter(recipient=bob).count() == 1
 
 
+def test_who_would_not_come_is_not_called_in(incident, ada, bob):
+    for fields in ({"is_bot": True}, {"is_bot": False, "is_active": False}):
+        for name, value in fields.items():
+            setattr(bob, name, value)
+        with pytest.raises(Invalid, match="nobody would come"):
+            transitions.page_person(incident_id=incident.pk, user=bob, by=ada, reason="database", now=NOW)
+    assert not incident.pages.filter(recipient=bob).exists()
+
+
 def test_taking_command_twice_writes_one_entry(incident, ada):
     for _ in range(2):
         transitions.assign_commander(incident_id=incident.pk, user=ada, by=ada, now=NOW)

@@ -5,6 +5,7 @@ import pytest
 from django.test import Client
 
 from integrations.adapters import alertmanager
+from integrations.keys import directory
 from integrations.models import IngestEvent, Integration
 from integrations.rules import Refusal
 from tests.factories.integrations import make_integration
@@ -225,12 +226,28 @@ def test_refusals_have_the_shape_of_the_api(
     assert IngestEvent.objects.get().verdict == "rejected"
 
 
-def test_unknown_keys_are_404_and_never_429(client: Client, integration: Integration) -> None:
-    answers = {post(client, group(alert()), key=f"{number:032}").status_code for number in range(40)}
-    assert answers == {404}
-    assert IngestEvent.objects.count() == 20
+def test_unknown_keys_are_404_and_in_a_flood_503_but_never_429(
+    client: Client, integration: Integration
+) -> None:
     assert post(client, b"{", key="nobody").status_code == 404
+    answers = [post(client, group(alert()), key=f"{number:032}").status_code for number in range(40)]
+    assert answers == [404] * 19 + [503] * 21
+    assert IngestEvent.objects.count() == 19
+    last = post(client, b"{", key="nobody")
+    assert (last.status_code, last["Retry-After"]) == (503, "30")
     assert post(client, group(alert())).status_code == 202
+
+
+def test_a_key_made_a_moment_ago_is_not_called_unknown_while_strangers_flood(
+    client: Client, integration: Integration
+) -> None:
+    directory.find("")  # this process has its copy of the keys
+    for number in range(20):
+        post(client, group(alert()), key=f"{number:032}")
+    fresh = make_integration("alertmanager")
+    assert post(client, group(alert()), key=fresh.key).status_code == 503
+    directory.forget()
+    assert post(client, group(alert()), key=fresh.key).status_code == 202
 
 
 def test_a_disabled_integration_is_403(client: Client, integration: Integration) -> None:

@@ -1,9 +1,12 @@
 """From the inbox to the incident: order, counts, failures, retries. `now` moves time; nothing sleeps."""
 
+import random
+import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from incidents.models import Alert, Incident, TimelineEntry
 from integrations import inbox, queries, rules, subscribers, transitions
@@ -362,6 +365,18 @@ def test_a_batch_that_takes_long_ends_and_leaves_the_rest_for_the_next(
     assert drain(integration) == 0
 
 
+def test_large_events_are_taken_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    integration = make_integration()
+    monkeypatch.setattr(inbox, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(inbox, "MOST_BYTES", 150_000)
+    for key in ("a", "b", "c"):
+        noise = "".join(random.Random(key).choices(string.ascii_letters, k=100_000))
+        make_event(integration, trigger(key, details={"noise": noise}))
+    turns = [inbox.drain(integration_id=integration.pk, now=NOW) for _ in range(3)]
+    assert turns == [inbox.Turn(1, left=True), inbox.Turn(1, left=True), inbox.Turn(1)]
+    assert verdicts() == ["opened", "opened", "opened"]
+
+
 def test_a_processed_event_is_replayed_as_a_new_row(woken: list[int]) -> None:
     integration = make_integration()
     event = make_event(integration, trigger(), raw="{}")
@@ -440,3 +455,24 @@ def test_old_rows_go_and_waiting_ones_stay() -> None:
     ]
     assert transitions.prune(now=NOW) == 2
     assert list(IngestEvent.objects.order_by("pk")) == kept
+
+
+def test_a_ledger_with_much_that_is_old_is_pruned_in_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribers, "_prune_at", None)
+    monkeypatch.setattr(transitions, "PRUNE_BATCH", 2)
+    integration = make_integration()
+    for _ in range(5):
+        make_event(integration, received_at=NOW - timedelta(days=31), due_at=None, verdict="opened")
+    left = []
+    for seconds in (0, 4, 5, 10, 15, 69, 70):
+        subscribers.prune_ledger(NOW + timedelta(seconds=seconds))
+        left.append(IngestEvent.objects.count())
+        if seconds == 10:
+            make_event(integration, received_at=NOW - timedelta(days=31), due_at=None, verdict="opened")
+    assert left == [3, 3, 1, 0, 1, 1, 0]
+
+
+def test_the_index_that_pruning_reads_follows_the_ledger_without_waiting_for_a_vacuum() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'ingest_by_time'")
+        assert "autosummarize=on" in cursor.fetchone()[0]

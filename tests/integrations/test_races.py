@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from incidents.models import Alert, Incident
-from integrations import inbox
+from integrations import inbox, rules
 from integrations.models import IngestEvent
+from tests.factories.catalog import make_service
 from tests.factories.integrations import make_event, make_integration
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,3 +138,33 @@ def test_accepting_events_does_not_wait_for_a_worker_that_holds_the_lock() -> No
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         assert at_once(1, lambda number: post(integration.key, "b")) == [202]
+
+
+def test_two_senders_of_one_service_do_not_deadlock_over_its_incident() -> None:
+    service = make_service("checkout", grouping_minutes=30)
+    one, other = make_integration(service=service), make_integration(service=service)
+    make_event(one, rules.signal("trigger", "a1", title="5xx"))
+    inbox.drain(integration_id=one.pk, now=timezone.now())
+    for integration, key in ((one, "a1"), (one, "a2"), (other, "b1")):
+        make_event(integration, rules.signal("trigger", key, title="5xx"))
+
+    def drain_the_other() -> None:
+        try:
+            inbox.drain(integration_id=other.pk, now=timezone.now())
+        finally:
+            connections.close_all()
+
+    rival = threading.Thread(target=drain_the_other)
+
+    def let_the_rival_lock_first(execute: Any, sql: str, *rest: Any) -> Any:
+        # The first lock of the service: with the incident of "a1" locked before it, each would wait for the other.
+        if sql.startswith('SELECT "catalog_service"') and "FOR NO KEY UPDATE" in sql and rival.ident is None:
+            rival.start()
+            rival.join(timeout=0.5)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(let_the_rival_lock_first):
+        inbox.drain(integration_id=one.pk, now=timezone.now())
+    rival.join()
+    verdicts = IngestEvent.objects.order_by("pk").values_list("dedup_key", "verdict")
+    assert list(verdicts) == [("a1", "opened"), ("a1", "repeated"), ("a2", "joined"), ("b1", "joined")]

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db import OperationalError, connections
+from django.utils import timezone
 
 from accounts.models import User
+from incidents import transitions
 from incidents.live import hub as hub_module
 from incidents.live import sse
 from incidents.live.stream import application
@@ -108,6 +111,36 @@ def test_while_the_database_is_away_nobody_is_told_that_all_is_well(
         assert call.sent.count(b"event: beat") == beats
         assert not hub_module.hub().sees
         monkeypatch.undo()
+
+    run(story)
+
+
+def test_a_page_is_told_although_the_database_was_away_when_it_came(
+    publishing, incident, session, viewer, writer, monkeypatch
+):
+    read, failures = hub_module.reads.waiting_calls, []
+
+    def away_at_first(users, incident_ids, since=None):
+        if incident_ids and not failures:
+            failures.append(incident_ids)
+            raise OperationalError("the database is away")
+        return read(users, incident_ids, since)
+
+    def page() -> None:
+        try:
+            transitions.page_person(
+                incident_id=incident.pk, user=viewer, by=writer, reason="look", now=timezone.now()
+            )
+        finally:
+            connections.close_all()
+
+    async def story() -> None:
+        call = Call("/live/now/", session)
+        await call.until(b"event: beat")
+        monkeypatch.setattr(hub_module.reads, "waiting_calls", away_at_first)
+        await asyncio.to_thread(page)
+        await call.until(b"event: page")
+        assert failures == [{incident.pk}]
 
     run(story)
 

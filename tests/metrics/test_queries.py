@@ -12,6 +12,7 @@ from incidents.models import Incident, TimelineEntry
 from metrics import queries
 from metrics.queries import Choice
 from metrics.rules import Mark, Measure, Population, Unanswered, figures
+from metrics.transitions import figure
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
 from timers.models import Firing
@@ -47,6 +48,7 @@ class Cast:
             )
             for seq, (kind, seconds, actor) in enumerate([("triggered", 0, "nobody"), *marks], 1)
         )  # fmt: skip
+        figure(incident_ids=[made.pk])
         return made
 
     def answered(self, at: datetime, seconds: float, **fields: object) -> Incident:

@@ -1,5 +1,6 @@
 import email
 import email.policy
+import smtplib
 import time
 
 import pytest
@@ -87,6 +88,19 @@ def test_a_line_break_in_the_title_adds_no_header(mailbox):
 
 def test_the_servers_own_words_are_kept(mailbox):
     assert EmailChannel().send(make_message("ravi@example.org"), last_look=yes) == "250 OK queued as 1"
+
+
+def test_a_server_that_turns_every_mail_away_is_tried_again(monkeypatch):
+    def turned_away(self, deadline):
+        raise smtplib.SMTPConnectError(554, b"no service here for now")
+
+    monkeypatch.setattr(email_channel._Line, "ready", turned_away)
+    with pytest.raises(TransientError, match="554 no service here for now"):
+        EmailChannel().send(make_message("ravi@example.org"), last_look=yes)
+
+
+def test_what_a_server_says_can_be_stored():
+    assert email_channel._said(250, b"OK\x00 queued\r\nas 1") == "250 OK queued as 1"
 
 
 def test_mails_share_one_connection(mailbox):

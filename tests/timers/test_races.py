@@ -1,13 +1,14 @@
 """Two processes that fire the same timer. The control shows the race that the row lock prevents."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
 
 from timers import registry, transitions
 from timers.models import Firing, Heartbeat, Timer
+from timers.timekeeper import Timekeeper
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 THREADS = 8
@@ -80,3 +81,35 @@ def test_threads_that_hand_over_share_the_timers(monkeypatch):
     )
     at_once(lambda: transitions.hand_over_due_soon(now=NOW, limit=10))
     assert len(given) == len(set(given)) == 40
+
+
+def test_a_transaction_that_hangs_holds_up_its_own_timer_only(monkeypatch):
+    monkeypatch.setattr("timers.timekeeper.LOCK_MS", 100)
+    for key in "ab":
+        transitions.set_timer(kind="test.count", key=key, due_at=NOW, now=NOW)
+    hangs, over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with transaction.atomic():
+            Timer.objects.select_for_update().get(key="a")
+            hangs.set()
+            over.wait(timeout=30)
+        connection.close()
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    assert hangs.wait(timeout=10)
+    keeper = Timekeeper(clock=lambda: NOW)
+    monkeypatch.setattr(keeper.stopping, "wait", lambda seconds: keeper.stopping.set())
+    keeper.clock = lambda: NOW + timedelta(seconds=5)
+    try:
+        keeper.run()
+        assert list(Timer.objects.values_list("key", flat=True)) == ["a"]
+    finally:
+        over.set()
+        hanging.join(timeout=10)
+        connection.close()  # it has the timekeeper's patience
+    assert [
+        name.split()[-1]
+        for name in Heartbeat.objects.filter(name__startswith="fired").values_list("name", flat=True)
+    ] == ["b"]

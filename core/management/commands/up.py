@@ -43,6 +43,9 @@ class Command(BaseCommand):
         begun = time.monotonic()
         with _home(self.home), processes.listen() as bound:
             _end_leftovers(self.home)
+            if settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
+                # The mails hold links that sign in and acknowledge: not for other accounts of this machine.
+                Path(settings.EMAIL_FILE_PATH).mkdir(mode=0o700, parents=True, exist_ok=True)
             supervisor = Supervisor(say=say_to_terminal)
             try:
                 self._start_servers(supervisor)

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('catalog', '0001_services_and_dependencies'),
         ('incidents', '0002_war_room'),
-        ('integrations', '0001_integrations_and_inbox'),
+        ('integrations', '0002_keep_the_ledgers_ages_summarized'),
     ]
 
     operations = [
