@@ -99,7 +99,7 @@ def offer_role(
         text = f"{text}; {instead_of} is no longer asked"
     return _ask(
         incident, role=role, field=field, to=to, by=by, giver=giver, accept_seconds=accept_seconds, handing=handing,
-        why=f"{by} asks you", otherwise=f"{giver} keeps it" if giver else "nobody has it", now=now,
+        why=f"{by} asks you", otherwise=f"{giver} keeps it" if giver else "nobody else is asked", now=now,
         text="\n".join([text, *handing.lines()]),
     )  # fmt: skip
 
@@ -354,7 +354,7 @@ def _ask_next(
     asks = f"asked {to} to take {what}"
     return _ask(
         incident, role=role, field=field, to=to, by=by, accept_seconds=seconds, asked=asked + 1, rotation=rotation,
-        why=" ".join(part for part in (why, source) if part), otherwise=then, now=now,
+        why=" ".join(part for part in (why, source) if part).rstrip("."), otherwise=then, now=now,
         text=f"{asks}. Without an answer in {duration(seconds)}, {then}",
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ class LastUpdateOut(serializers.Serializer):
     action = serializers.CharField()
 
 
-class NextUpdateOut(serializers.Serializer):
+class PromiseOut(serializers.Serializer):
     at = serializers.DateTimeField(source="due_at")
     state = serializers.ChoiceField(choices=_CLOCK, help_text="over: it is late.")
 
@@ -109,10 +109,10 @@ class RunningOut(serializers.Serializer):
     last_update = LastUpdateOut(source="last", allow_null=True)
     next_update = serializers.SerializerMethodField(help_text="Null: none is promised.")
 
-    @extend_schema_field(NextUpdateOut(allow_null=True))
+    @extend_schema_field(PromiseOut(allow_null=True))
     def get_next_update(self, row: queries.Running) -> dict | None:
         due = next_update(row.incident, self.context["now"])
-        return NextUpdateOut(due).data if due else None
+        return PromiseOut(due).data if due else None
 
 
 class ServiceStateOut(serializers.Serializer):

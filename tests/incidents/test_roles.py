@@ -343,7 +343,7 @@ def test_an_expert_is_whoever_is_on_call_for_the_field_then_who_knows_it(inciden
     User.objects.filter(pk=sam.pk).update(expertise=["Network"])
     offer = roles.call_expert(incident_id=incident.pk, field="Network", by=ines, reason="bgp", now=NOW)
     assert (offer.to_user, offer.field, offer.page.reason) == (
-        ravi, "network", "Ines Okafor needs an expert: bgp. Rotation: Net.",
+        ravi, "network", "Ines Okafor needs an expert: bgp. Rotation: Net",
     )  # fmt: skip
     with pytest.raises(Refused, match="Ravi Menon is asked already"):
         roles.call_expert(incident_id=incident.pk, field="network", by=ines, now=NOW)
