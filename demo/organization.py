@@ -405,6 +405,16 @@ POLICIES = [
     ),
 ]  # fmt: skip
 
+# service, name, group: what outsiders know; nothing of it is said in public before somebody publishes
+COMPONENTS = [
+    ("checkout-api", "Checkout", "Shop"),
+    ("cart-service", "Cart", "Shop"),
+    ("search", "Search", "Shop"),
+    ("payment-gateway", "Payments", "Shop"),
+    ("identity", "Sign-in", "Accounts"),
+    ("mailer", "E-mails", "Accounts"),
+]
+
 # kind, name, service: one integration of each kind
 INTEGRATIONS = [
     ("pagerduty", "Checkout alerts", "checkout-api"),

@@ -12,6 +12,7 @@ from catalog.models import Dependency, Service, Slo
 from demo import organization as data
 from demo import secrets
 from escalation.models import Policy, ServicePolicy, Tier, TierTarget
+from incidents.models import RoleRotation, RoomRole, StatusComponent
 from integrations.models import Integration
 from notifications.models import NotificationRule, Urgency
 from oncall.models import Layer, LayerMember, Override, Schedule
@@ -48,6 +49,21 @@ def organization(*, now: datetime) -> Organization:
         policies=policies,
         integrations=_integrations(services),
     )
+
+
+def room(organization: Organization) -> None:
+    """What begins to work after the stories: who is asked to command, and what outsiders know the services as."""
+    RoleRotation.objects.get_or_create(
+        role=RoomRole.COMMANDER,
+        field="",
+        team=None,
+        defaults={"schedule": organization.schedules["commanders"]},
+    )
+    for position, (slug, name, group) in enumerate(data.COMPONENTS):
+        StatusComponent.objects.get_or_create(
+            service=organization.services[slug],
+            defaults={"name": name, "group": group, "position": position, "is_public": True},
+        )
 
 
 def _people(*, now: datetime) -> dict[str, User]:

@@ -12,6 +12,9 @@ from typing import Any
 from demo.setup import Organization
 from incidents import transitions
 from incidents.alerts import AlertSignal, Outcome, apply_signal
+from incidents.channel import transitions as channel
+from incidents.todo import transitions as todo
+from incidents.updates import transitions as updates
 from integrations import rules
 from integrations.models import ChangeEvent, IngestEvent, Integration
 from notifications.models import Attempt, AttemptOutcome, Delivery, DeliveryStatus
@@ -42,6 +45,8 @@ class Stage:
     def end(self, now: datetime) -> int:
         self.now = now
         self.deliver()
+        # The clock of the next update runs, but nobody is reminded of a story.
+        Timer.objects.filter(payload__incident=self.incident_id).delete()
         return self.incident_id
 
     def signal(self, kind: str, action: str, key: str, title: str = "", **more: Any) -> Outcome:
@@ -68,8 +73,36 @@ class Stage:
         self.incident_id = outcome.incident_id or self.incident_id
         return outcome
 
-    def note(self, who: str, text: str) -> None:
-        transitions.add_note(incident_id=self.incident_id, text=text, by=self.people[who], now=self.now)
+    def note(self, who: str, text: str) -> int:
+        """Its seq."""
+        return channel.say(incident_id=self.incident_id, text=text, by=self.people[who], now=self.now).seq
+
+    def pin(self, who: str, seq: int) -> None:
+        channel.mark(
+            incident_id=self.incident_id, seq=seq, mark="pin", on=True, by=self.people[who], now=self.now
+        )
+
+    def decide(self, who: str, text: str) -> None:
+        channel.decide(incident_id=self.incident_id, text=text, by=self.people[who], now=self.now)
+
+    def update(self, who: str, *, impact: str, action: str, minutes: int) -> None:
+        updates.post_update(
+            incident_id=self.incident_id, impact=impact, action=action, next_minutes=minutes, by=self.people[who],
+            now=self.now, sets_impact=False,
+        )  # fmt: skip
+
+    def role(self, who: str, role: str, *, by: str, field: str = "") -> None:
+        transitions.assign_role(
+            incident_id=self.incident_id, role=role, field=field, user=self.people[who], by=self.people[by],
+            now=self.now,
+        )  # fmt: skip
+
+    def task(self, title: str, *, by: str, who: str = "", minutes: int = 0) -> None:
+        todo.add_task(
+            incident_id=self.incident_id, title=title, by=self.people[by], now=self.now,
+            assignee=self.people[who] if who else None,
+            due_at=self.now + timedelta(minutes=minutes) if minutes else None,
+        )  # fmt: skip
 
     def answer(self, who: str, via: str = "link") -> None:
         transitions.acknowledge(incident_id=self.incident_id, by=self.people[who], now=self.now, via=via)
@@ -268,8 +301,12 @@ def burning(*, organization: Organization, now: datetime, ledger: list[IngestEve
     stage.call("lucia", "ines", "connections to ledger-db churn")
     stage.at(9, 58)
     stage.answer("olumide")
+    stage.role("olumide", "expert", by="ines", field="network")
     stage.at(10, 4)
     stage.answer("mei")
+    stage.role("mei", "communications", by="ines")
+    stage.at(10, 20)
+    stage.role("tomasz", "scribe", by="ines")
     stage.at(11, 10)
     stage.note("ravi", "Only `POST /confirm`. Reads and cart are fine. EU and UK, nothing in US.")
     stage.at(11, 32)
@@ -286,24 +323,36 @@ def burning(*, organization: Organization, now: datetime, ledger: list[IngestEve
     stage.at(12, 49)
     stage.note(
         "olumide",
-        "This is the only difference that touches checkout: `upstream.checkout.keepalive_timeout 60s to 5s`",
+        "This is the only difference that touches checkout:\n\n```\n"
+        "upstream.checkout.keepalive_timeout   60s to 5s   (r4470, r4471)\n```",
     )
+    stage.at(13, 20)
+    stage.task("Freeze deploys to checkout-api", by="ravi", who="ravi", minutes=30)
+    stage.task("Ask support for the share of failed orders", by="ines")
     stage.at(13, 56)
-    stage.note(
+    stage.decide(
         "ines",
-        "Decision: roll back edge-config to r4470, eu-west first. Shift traffic only if the error rate stays above 2% "
-        "five minutes after.",
+        "Roll back edge-config to r4470, eu-west first. Shift traffic only if the error rate stays above 2% five "
+        "minutes after.",
     )
     stage.at(13, 57)
     transitions.move_phase(
         incident_id=stage.incident_id, phase="containment", by=stage.people["ines"], now=stage.now
     )
     stage.at(14, 53)
-    stage.note(
+    stage.update(
         "mei",
-        "Told support and the status page: payments at checkout fail for about four in ten customers in the EU and UK. "
-        "We know the change that caused it and are reverting it.",
+        impact="Payments at checkout fail for about four in ten customers in the EU and UK.",
+        action="We know the change that caused it and are reverting it.",
+        minutes=15,
     )
+    stage.at(15, 40)
+    known = stage.note(
+        "ines",
+        "Config r4471 cut the upstream keep-alive from 60 s to 5 s. Connections to ledger-db churn, `POST /confirm` runs "
+        "out of pool. US runs r4470 and is healthy.",
+    )
+    stage.pin("ines", known)
     stage.at(16, 25)
     stage.change(
         "rolled edge-config back to r4470 in eu-west", "deploy-bot",

@@ -64,4 +64,5 @@ def seed(*, now: datetime) -> str:
     past.start_numbers_at(past.LAST + 1 - len(incidents))
     past.write(incidents, organization=organization, around=around)
     story.play(organization=organization, now=now)
+    setup.room(organization)
     return f"Loaded {len(data.PEOPLE)} people, {len(services)} services and {len(incidents) + 2} incidents."
