@@ -197,7 +197,9 @@ def test_a_drill_says_so_first(ines, ravi):
         service=make_service("x"), title="T", severity=3, urgency="low", now=NOW, is_drill=True
     )
     say(drill, "@ravi look", ines)
-    assert Notification.objects.get(topic__endswith=":talk").title.startswith("DRILL: Ines Okafor mentioned you")
+    assert Notification.objects.get(topic__endswith=":talk").title.startswith(
+        "DRILL: Ines Okafor mentioned you"
+    )
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
