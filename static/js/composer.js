@@ -42,7 +42,6 @@
     list.hidden = !on || !options(list).length;
     if (!list.hidden) { say.setAttribute("aria-controls", list.id); choose(list, options(list)[0]); }
     if (menu.hidden && ats.hidden) say.removeAttribute("aria-activedescendant");
-    say.setAttribute("aria-expanded", String(!(menu.hidden && ats.hidden)));
   };
   const close = () => { show(menu, false); show(ats, false); };
   const commandOf = (name) => $$("[role=option]", menu).find((o) => o.dataset.names.split(" ").includes(name));
@@ -98,7 +97,8 @@
   };
   for (const list of [menu, ats]) list.addEventListener("mousedown", (e) => {
     const o = e.target.closest("[role=option]");
-    if (o) { e.preventDefault(); take(o, true); }
+    e.preventDefault();  // the focus stays in the text
+    if (o) take(o, true);
   });
   $$("[data-slash]").forEach((b) => {
     b.hidden = !commandOf(b.dataset.slash);

@@ -42,6 +42,8 @@
     let after = last();
     while (after && seqOf(after) > seq) after = before(after.previousElementSibling);
     const added = document.adoptNode(li);
+    // What comes is not marked yet, so it does not belong among what is.
+    if (["pinned", "starred"].includes(feed.dataset.show)) added.classList.add("is-away");
     if (after) after.after(added);
     else if (feed.querySelector(":scope > [data-seq]")) feed.querySelector(":scope > [data-seq]").before(added);
     else feed.append(added);
@@ -94,7 +96,7 @@
       const el = $(".count", tab), now = $(`a[data-show-only="${tab.dataset.showOnly}"] .count`, page);
       if (el && now) el.textContent = now.textContent;
     }
-    later.forEach((li) => count(li, 1));
+    later.forEach((li) => { li.classList.remove("is-away"); count(li, 1); });
     newest = Math.max(newest, upto);
     if (window.htmx) htmx.process(feed);
     fold();

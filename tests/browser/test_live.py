@@ -124,9 +124,9 @@ def test_typed_text_and_focus_survive_what_comes_in(room, say, incident, ravi):
 def test_one_s_own_note_is_there_once(room, incident):
     room.locator("#say-text").fill("Mine.")
     room.locator("#composer button.btn-primary").click()
-    expect(room.locator("#feed .said", has_text="Mine.")).to_have_count(1)
+    expect(room.locator("#feed .talk", has_text="Mine.")).to_have_count(1)
     room.wait_for_timeout(1500)  # the stream has brought it as well by now
-    expect(room.locator("#feed .said", has_text="Mine.")).to_have_count(1)
+    expect(room.locator("#feed .talk", has_text="Mine.")).to_have_count(1)
 
 
 def test_a_burst_never_holds_up_typing(room, say_many):

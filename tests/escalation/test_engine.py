@@ -100,7 +100,8 @@ def test_no_answer_climbs_the_tiers_repeats_and_ends_with_the_catch_all_that_com
     ]  # fmt: skip
 
 
-def test_acknowledging_stops_everything_and_nothing_pending_is_sent(cast):
+def test_acknowledging_stops_everything_and_nothing_pending_is_sent(cast, settings):
+    settings.MUSTER_UPDATE_MINUTES = [0, 0, 0, 0]  # a day passes without a word to stakeholders
     incident = open_incident(cast["service"])
     pass_time(to=NOW + timedelta(seconds=120))
     incidents.acknowledge(incident_id=incident.pk, by=cast["bob"], now=NOW + timedelta(seconds=150))
