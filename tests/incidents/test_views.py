@@ -135,11 +135,11 @@ def test_the_room_says_what_burns_who_is_paged_and_when(incident, ines):
 def test_the_room_takes_the_same_queries_however_long_its_timeline(incident, ines, django_assert_num_queries):
     client = signed_in(ines)
     client.get(at(incident))
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(19):
         client.get(at(incident))
     for number in range(30):
         transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ines, now=NOW + MINUTE)
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(19):
         client.get(at(incident))
 
 
