@@ -37,7 +37,11 @@ def _load(ref: str) -> Incident:
 
 
 class SearchQuery(StrictSerializer):
-    q = Text(max_length=200, help_text='Words; "exact words", or, -without.')
+    q = Text(
+        required=False,
+        max_length=200,
+        help_text='Words; "exact words", or, -without. Without any nothing is found.',
+    )
     incident = Text(required=False, max_length=24, help_text="INC-42 or 42.")
     kind = serializers.ChoiceField(required=False, choices=Kind.choices)
     severity = SeverityField(required=False)
@@ -67,7 +71,7 @@ class Search(APIView):
         """Entries of all timelines with these words, newest first."""
         asked = read_query(request, SearchQuery)
         found = queries.search(
-            asked["q"],
+            asked.get("q", ""),
             incident_id=incident_id(asked["incident"]) if "incident" in asked else None,
             kinds=[asked["kind"]] if "kind" in asked else (),
             severity=asked.get("severity"),

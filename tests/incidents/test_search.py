@@ -201,5 +201,6 @@ def test_the_api_finds_the_same(checkout, ines):
     api = Api(make_token(make_user("viola", role="viewer")))
     (found,) = api.get("search/?q=pool").json()["results"]
     assert (found["incident"], found["seq"], found["text"]) == (checkout.ref, note.seq, "the pool")
-    assert api.get("search/").status_code == 400
+    assert api.get("search/").json() == {"results": []}
+    assert api.get("search/?q=").status_code == 400
     assert api.get("search/?q=pool&limit=0").status_code == 400
