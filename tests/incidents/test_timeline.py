@@ -112,9 +112,9 @@ def test_a_subscriber_that_raises_undoes_the_transition(incident, monkeypatch):
 def test_the_command_lists_who_reacts_to_what(capsys):
     call_command("subscribers")
     said = capsys.readouterr().out
+    [acknowledged] = [line for line in said.splitlines() if line.startswith("  acknowledged: ")]
     assert (
-        "  acknowledged: escalation.subscribers.end, escalation.subscribers.watch_acknowledgement, "
-        "metrics.subscribers.figure\n"
-    ) in said
+        "escalation.subscribers.end, escalation.subscribers.watch_acknowledgement, metrics.subscribers.figure"
+    ) in acknowledged
     assert "  escalation.step (queue timers): escalation.subscribers.step\n" in said
     assert "  escalation.auditor.audit_when_due\n" in said
