@@ -17,7 +17,7 @@ from incidents.live import sse
 
 STALE_AFTER = 15  # s without a word from the process that has a person
 KEPT_FOR = 60  # s; a room that nobody writes to any more
-NAMED = 40  # people by name in one event; of the others the number and, for dots on the page, the ids
+NAMED = 30  # people by name in one event; of the others the number and, for dots on the page, the ids
 MARKED = 300
 
 People = Mapping[int, Collection[int]]
