@@ -68,7 +68,7 @@ def address_of(row: Attachment) -> str:
         (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
         (b"RIFF\x00\x00\x00\x00WAVEfmt ", None),
         (b"%PDF-1.7\n\x00", "application/pdf"),
-        (gzip.compress(b"log"), "application/gzip"),
+        (gzip.compress(b"log", mtime=0), "application/gzip"),
         (b"PK\x03\x04\x00", "application/zip"),
         (HTML, "text/plain"),
         (SVG, "text/plain"),
