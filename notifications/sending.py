@@ -2,22 +2,26 @@
 
 import time
 import zoneinfo
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from urllib.parse import urljoin
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from notifications import channels, queries, transitions
-from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError, TransientError
+from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError
 from notifications.models import AttemptOutcome, Delivery
 from notifications.transitions import Claimed
 from notifications.verification import code_for
-from timers.registry import fired_by
+from timers import network
 
 log = structlog.get_logger(__name__)
+
+
+def dispatch(claimed: Claimed) -> None:
+    network.run(lambda: hand_over(claimed), lane="deliver", threads=8)
 
 
 def hand_over(claimed: Claimed) -> None:
@@ -37,23 +41,30 @@ def hand_over(claimed: Claimed) -> None:
 
 def _send(claimed: Claimed) -> tuple[str, str]:
     delivery = claimed.delivery
+    return attempt(
+        channel=delivery.channel, message=message_of(delivery),
+        last_look=lambda: queries.is_still_wanted(delivery_id=claimed.delivery_id, number=claimed.number),
+    )  # fmt: skip
+
+
+def attempt(*, channel: str, message: Message, last_look: Callable[[], bool]) -> tuple[str, str]:
+    """Hand one message to a channel. What became of it (an AttemptOutcome), and what the other side said.
+
+    Raises only DatabaseError, from the last look.
+    """
     try:
-        said = channels.channel(delivery.channel).send(
-            message_of(delivery),
-            last_look=lambda: queries.is_still_wanted(delivery_id=claimed.delivery_id, number=claimed.number),
-        )
+        said = channels.channel(channel).send(message, last_look=last_look)
     except NoLongerWanted:
         return AttemptOutcome.DROPPED, ""
     except PermanentError as error:
         return AttemptOutcome.PERMANENT, str(error)
-    except (TransientError, ChannelError) as error:
+    except ChannelError as error:
         return AttemptOutcome.TRANSIENT, str(error)
     except DatabaseError:
         raise
-    except (
-        Exception
-    ) as error:  # a fault of ours must not end the message: it is tried again, and seen in the log
-        log.exception("channel_failed", channel=delivery.channel, delivery=delivery.pk)
+    except Exception as error:
+        # A fault of ours must not end the message: it is tried again, and seen in the log.
+        log.exception("channel_failed", channel=channel, message=message.idempotency_key)
         return AttemptOutcome.TRANSIENT, f"Fault in the channel: {error!r}"[:500]
     return AttemptOutcome.SENT, said
 
@@ -96,28 +107,3 @@ def _local(moment: object, zone: str) -> str:
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         return ""
     return f"{at:%H:%M} {at.tzname()}"
-
-
-# --- where it runs ----------------------------------------------------------------------------------------------
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def dispatch(claimed: Claimed) -> None:
-    """In the worker that claimed it; but the timekeeper has deadlines to meet while a mail server thinks."""
-    global _pool
-    if fired_by.get() != "timekeeper":
-        hand_over(claimed)
-        return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="deliver")
-    _pool.submit(_in_thread, claimed)
-
-
-def _in_thread(claimed: Claimed) -> None:
-    try:
-        hand_over(claimed)
-    except Exception:
-        log.exception("delivery_not_recorded", delivery=claimed.delivery_id, attempt=claimed.number)
-    finally:
-        connection.close()

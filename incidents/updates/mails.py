@@ -6,14 +6,13 @@ carries the same Message-ID.
 
 import time
 import zoneinfo
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.urls import reverse
 
 from accounts.permissions import zone_of
@@ -23,14 +22,13 @@ from incidents.transitions import lock_incident
 from incidents.updates import queries, rules
 from incidents.updates.links import stop_path
 from incidents.updates.transitions import MAIL, topic
-from notifications import channels
-from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError
-from timers.registry import fired_by
+from notifications.channels.base import Message
+from notifications.models import AttemptOutcome
+from notifications.sending import attempt
+from timers import network
 from timers.transitions import cancel_timer, set_timer
 
 log = structlog.get_logger(__name__)
-
-SENT, DROPPED, PERMANENT, TRANSIENT = "sent", "dropped", "permanent", "transient"
 
 
 @dataclass(frozen=True)
@@ -87,19 +85,21 @@ def _finish(mail: UpdateMail, status: str) -> None:
 @transaction.atomic
 def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> None:
     """What became of an attempt. What was sent was sent, however late the news; other late news changes nothing."""
-    is_last = outcome == PERMANENT or (outcome == TRANSIENT and claimed.number >= rules.MAIL_ATTEMPTS)
+    is_last = outcome == AttemptOutcome.PERMANENT or (
+        outcome == AttemptOutcome.TRANSIENT and claimed.number >= rules.MAIL_ATTEMPTS
+    )
     incident = lock_incident(claimed.incident_id) if is_last else None  # before the mail's own lock
     mail = lock(claimed.mail_id)
     if mail is None or mail.status == MailStatus.SENT:
         return
-    if outcome == SENT:
+    if outcome == AttemptOutcome.SENT:
         mail.sent_at, mail.last_error = now, ""
         _finish(mail, MailStatus.SENT)
         return
     if mail.status != MailStatus.WAITING or mail.attempts != claimed.number:
         return
     mail.last_error = detail[:500]
-    if outcome == DROPPED:
+    if outcome == AttemptOutcome.DROPPED:
         _finish(mail, MailStatus.DROPPED)
     elif incident is not None:
         _finish(mail, MailStatus.FAILED)
@@ -191,56 +191,22 @@ def _absolute(path: str) -> str:
     return urljoin(f"{settings.MUSTER_BASE_URL}/", path)
 
 
-# --- where it is sent -------------------------------------------------------------------------------------------
-
-_pool: ThreadPoolExecutor | None = None
+# --- the network ------------------------------------------------------------------------------------------------
 
 
 def dispatch(claimed: Claimed) -> None:
-    """In the worker that claimed it; but the timekeeper has deadlines to meet while a mail server thinks."""
-    global _pool
-    if fired_by.get() != "timekeeper":
-        hand_over(claimed)
-        return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="updates")
-    _pool.submit(_in_thread, claimed)
-
-
-def _in_thread(claimed: Claimed) -> None:
-    try:
-        hand_over(claimed)
-    except Exception:
-        log.exception("update_mail_not_recorded", mail=claimed.mail_id, attempt=claimed.number)
-    finally:
-        connection.close()
+    network.run(lambda: hand_over(claimed), lane="updates", threads=4)
 
 
 def hand_over(claimed: Claimed) -> None:
     """Send, and record the result. If it can not be recorded, the lease brings the next attempt."""
     began = time.monotonic()
-    outcome, detail = _send(claimed)
+    outcome, detail = attempt(
+        channel="email", message=claimed.message, last_look=lambda: _is_still_wanted(claimed)
+    )
     now = claimed.at + timedelta(seconds=time.monotonic() - began)
     record(claimed=claimed, outcome=outcome, detail=detail, now=now)
     log.info("update_mail", mail=claimed.mail_id, attempt=claimed.number, outcome=outcome, detail=detail)
-
-
-def _send(claimed: Claimed) -> tuple[str, str]:
-    try:
-        channels.channel("email").send(claimed.message, last_look=lambda: _is_still_wanted(claimed))
-    except NoLongerWanted:
-        return DROPPED, ""
-    except PermanentError as error:
-        return PERMANENT, str(error)
-    except ChannelError as error:
-        return TRANSIENT, str(error)
-    except DatabaseError:
-        raise
-    except Exception as error:
-        # A fault of ours must not end the mail: it is tried again, and seen in the log.
-        log.exception("update_mail_failed", mail=claimed.mail_id)
-        return TRANSIENT, f"Fault in the channel: {error!r}"[:500]
-    return SENT, ""
 
 
 def _is_still_wanted(claimed: Claimed) -> bool:

@@ -1,30 +1,19 @@
 """Between the two transactions of a message: the network."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
-from django.db import connection
 
 from integrations.bridge import chat, transitions
 from integrations.bridge.transitions import Claimed
-from timers.registry import fired_by
+from timers import network
 
 log = structlog.get_logger(__name__)
 
-_pool: ThreadPoolExecutor | None = None
-
 
 def dispatch(claimed: Claimed) -> None:
-    """In the worker that claimed it; but the timekeeper has deadlines to meet while a chat thinks."""
-    global _pool
-    if fired_by.get() != "timekeeper":
-        hand_over(claimed)
-        return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="bridge")
-    _pool.submit(_in_thread, claimed)
+    network.run(lambda: hand_over(claimed), lane="bridge", threads=2)
 
 
 def hand_over(claimed: Claimed) -> None:
@@ -44,12 +33,3 @@ def hand_over(claimed: Claimed) -> None:
         "bridge_attempt", bridge=claimed.bridge_id, incident=claimed.incident_id, entries=len(claimed.seqs),
         attempt=claimed.number, error=error,
     )  # fmt: skip
-
-
-def _in_thread(claimed: Claimed) -> None:
-    try:
-        hand_over(claimed)
-    except Exception:
-        log.exception("bridge_result_not_recorded", bridge=claimed.bridge_id)
-    finally:
-        connection.close()

@@ -563,10 +563,10 @@ def test_late_news_of_an_old_attempt_counts_only_when_it_was_sent(
     old = mails.claim_locked(row, now=NOW + 10 * MINUTE)
     row.refresh_from_db()
     mails.claim_locked(row, now=NOW + 11 * MINUTE)
-    mails.record(claimed=old, outcome=mails.PERMANENT, detail="550", now=NOW + 12 * MINUTE)
+    mails.record(claimed=old, outcome="permanent", detail="550", now=NOW + 12 * MINUTE)
     row.refresh_from_db()
     assert row.status == MailStatus.WAITING
-    mails.record(claimed=old, outcome=mails.SENT, detail="", now=NOW + 12 * MINUTE)
+    mails.record(claimed=old, outcome="sent", detail="", now=NOW + 12 * MINUTE)
     row.refresh_from_db()
     assert (row.status, row.sent_at) == (MailStatus.SENT, NOW + 12 * MINUTE)
 

@@ -1,0 +1,34 @@
+"""Where a timer's slow work runs, after its commit: in the worker that fired it, but not in the timekeeper, which has
+deadlines to meet while another server thinks."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from django.db import connection
+
+from timers.registry import fired_by
+
+log = structlog.get_logger(__name__)
+
+_lanes: dict[str, ThreadPoolExecutor] = {}
+
+
+def run(work: Callable[[], object], *, lane: str, threads: int) -> None:
+    """`work` raises only when its result could not be recorded. Each lane has threads of its own in the timekeeper, so
+    that a chat that hangs holds up no page."""
+    if fired_by.get() != "timekeeper":
+        work()
+        return
+    if lane not in _lanes:
+        _lanes[lane] = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=lane)
+    _lanes[lane].submit(_aside, work, lane)
+
+
+def _aside(work: Callable[[], object], lane: str) -> None:
+    try:
+        work()
+    except Exception:
+        log.exception("result_not_recorded", lane=lane)
+    finally:
+        connection.close()
