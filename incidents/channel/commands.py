@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
 from accounts.models import User
@@ -144,6 +145,7 @@ def _impact(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
     transitions.set_impact(incident_id=incident.pk, impact=rest, by=by, now=now)
 
 
+@transaction.atomic
 def _acknowledge(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
     transitions.acknowledge(incident_id=incident.pk, by=by, now=now)
     if rest:
@@ -173,6 +175,7 @@ def _decide(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
     decide(incident_id=incident.pk, text=rest, by=by, now=now)
 
 
+@transaction.atomic
 def _pin(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
     """/pin 17 pins an entry, /pin with words says them and pins that."""
     if not rest:

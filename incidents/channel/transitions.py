@@ -166,6 +166,8 @@ def amend(
     overlay = _overlay(incident, entry)
     if rev is not None and rev != overlay.rev:
         _refuse_when_amended(incident, seq, rev, now=now)
+    if entry.kind == Kind.DECISION:
+        _words(text, limit=MAX_DECISION)
     if text == queries.words_of(entry):
         return entry
     overlay.rev += 1

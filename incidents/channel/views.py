@@ -13,7 +13,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.permissions import at_least, role_required
-from core.errors import MusterError
+from core.errors import Invalid, MusterError
 from incidents import presenters
 from incidents.asks import Ask, Fact
 from incidents.channel import commands, queries, rules, transitions
@@ -48,6 +48,9 @@ def note(request: HttpRequest, incident: Incident) -> HttpResponse:
         found = commands.read(text)
         if found is not None:
             command, rest = found
+            if request.FILES:
+                sentence_of_it = "A command takes no files. Send the files as a message first."
+                raise Invalid(sentence_of_it, code="command_with_files", fields={"files": [sentence_of_it]})
             asks = "" if rest else command.question(incident)
             if asks and not is_fragment(request):
                 return redirect(asks)  # the page that asks what is missing

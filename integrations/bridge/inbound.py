@@ -53,7 +53,8 @@ def read(body: dict[str, object]) -> Request:
         elif len(value) > longest:
             fields[name] = [f"At most {longest:,} characters."]
         else:
-            given[name] = value.strip()
+            # A blank before a "/" makes a command into text.
+            given[name] = value if name == "text" else value.strip()
     number = rules.incident_number(given.get("incident", ""))
     if number is None and "incident" not in fields:
         fields["incident"] = ["As INC-42 or 42."]
@@ -73,7 +74,7 @@ def carry_out(*, bridge: ChatBridge, request: Request, now: datetime) -> Answer:
     person = queries.person(request.user)
     if person is not None and not at_least(person, "responder"):
         person = None
-    if request.text.lower().rstrip(".!") in ACKNOWLEDGE:
+    if request.text.strip().lower().rstrip(".!") in ACKNOWLEDGE:
         by = _responder(person, request.user)
         after = acknowledge(incident_id=incident.pk, by=by, now=now, via="chat")
         return Answer("done", after.ref, _who_has_it(after, by))

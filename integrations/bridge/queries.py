@@ -1,4 +1,4 @@
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from incidents.models import Incident, TimelineEntry
@@ -14,12 +14,14 @@ def bridge_list() -> QuerySet[ChatBridge]:
 
 
 def bridges_of(incident: Incident) -> list[ChatBridge]:
-    """Which chats are told of this incident as it is now."""
+    """Which chats are told of this incident: those that take its severity, and those that heard of it when it was worse,
+    or their last line would stay "nobody has answered" for ever."""
+    heard = BridgeMessage.objects.filter(bridge=OuterRef("pk"), incident=incident)
     return list(
         ChatBridge.objects.filter(
             Q(service_id=None) | Q(service_id=incident.service_id),
+            Q(min_severity__gte=incident.severity) | Exists(heard),
             disabled_at=None,
-            min_severity__gte=incident.severity,
         ).order_by("pk")
     )
 
@@ -42,8 +44,8 @@ def latest(bridge: ChatBridge) -> list[BridgeMessage]:
 def person(name: str) -> User | None:
     """Whom a chat means by a user name or an e-mail address. None: nobody, or more than one."""
     found = list(
-        User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name), is_active=True).exclude(
-            email=""
-        )[:2]
+        User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name), is_active=True, is_bot=False)[
+            :2
+        ]
     )
     return found[0] if len(found) == 1 else None

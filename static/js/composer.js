@@ -186,14 +186,21 @@
 
   // --- sending ------------------------------------------------------------------------------------------------------
   // The answer to a message is the message as everybody sees it, so it is there even when the live stream is late.
-  form.addEventListener("htmx:configRequest", (e) => { e.detail.parameters.after = window.Muster.lastSeq(); });
+  let sent = "", taken = [];
+  form.addEventListener("htmx:configRequest", (e) => {
+    if (e.detail.elt !== form) return;
+    e.detail.parameters.after = window.Muster.lastSeq();
+    sent = say.value;
+    taken = [...picker.files];
+  });
   form.addEventListener("htmx:beforeSwap", (e) => { if (e.target === form) e.detail.shouldSwap = false; });
   form.addEventListener("htmx:afterRequest", (e) => {
     if (!e.detail.successful || e.detail.elt !== form) return;
-    say.value = "";
-    store.set(draft, "");
+    // What was typed or added while it was on its way stays.
+    if (say.value === sent) say.value = "";
+    store.set(draft, say.value);
     answer(null);
-    hold([]);
+    hold([...picker.files].filter((file) => !taken.includes(file)));
     grow();
     offer();
     const line = $("#new-line");

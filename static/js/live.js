@@ -305,17 +305,21 @@
 
   // Too much was missed to bring it entry by entry: read the page again, and take its feed and slots.
   const reread = async (seq) => {
+    const from = seen;
     try {
       const answer = await fetch(location.href, { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!M.refill || !$("#feed", page)) return;
+      if (!M.refill || !$("#feed", page)) throw new Error("no feed");
       since += M.refill(page);
       seen = Math.max(seen, seq, M.lastSeq());
       groups.add("course");
       got += 1;
       tell();
-    } catch { later(2000); }
+    } catch {
+      seen = from;  // entries that came meanwhile have moved it past the gap
+      later(2000);
+    }
   };
 
   // --- lists ----------------------------------------------------------------------------------------------------------

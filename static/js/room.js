@@ -166,7 +166,7 @@
   // Earlier entries load above, and what is being read stays under the eye.
   let below = 0;
   document.addEventListener("htmx:beforeSwap", (e) => {
-    if (!e.detail.target.matches || !e.detail.target.matches("#earlier")) return;
+    if (!e.detail.shouldSwap || !e.detail.target.matches || !e.detail.target.matches("#earlier")) return;
     loadingEarlier = true;
     below = box.scrollHeight - box.scrollTop;
   });

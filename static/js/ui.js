@@ -115,7 +115,7 @@
     if (xhr.getResponseHeader("X-Muster-Sentence")) return xhr.responseText.trim();
     if (xhr.status === 403) return "Not done: you have no right to it, or your sign-in ended. Reload the page to see.";
     if (xhr.status === 404) return "Not done: it is no longer there.";
-    return `Not done: the server answered ${xhr.status}. Your text is kept. Trying again is safe.`;
+    return `The server answered ${xhr.status}. Your text is kept. Look whether it happened, then try again.`;
   };
   document.addEventListener("htmx:responseError", (e) => {
     const { elt, xhr, requestConfig } = e.detail;
@@ -127,7 +127,7 @@
   });
   document.addEventListener("htmx:sendError", (e) => {
     if (e.detail.requestConfig.verb === "get") return;
-    const text = "Not sent: no connection. Your text is kept.";
+    const text = "No answer: the connection is gone. Your text is kept. Look whether it happened before you send it again.";
     if (!refuse(e.detail.elt, text)) note(text, { bad: true });
   });
 

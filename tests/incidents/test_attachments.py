@@ -170,6 +170,13 @@ def test_too_large_is_refused_and_nothing_is_stored(incident, ines, settings):
     assert not Attachment.objects.exists() and not incident.timeline.filter(kind=Kind.NOTE).exists()
 
 
+def test_a_command_takes_no_files_and_says_so_before_it_does_anything(incident, ines):
+    before = incident.timeline.count()
+    answer = send(incident, ines, ("graph.txt", b"5xx"), text="/decide roll back, see the graph")
+    assert (answer.status_code, "A command takes no files" in answer.content.decode()) == (400, True)
+    assert (incident.timeline.count(), Attachment.objects.count()) == (before, 0)
+
+
 def test_six_files_are_too_many(incident, ines):
     answer = send(incident, ines, *[(f"{number}.log", b"x") for number in range(6)])
     assert answer.content.decode() == "At most 5 files in one message; these are 6."

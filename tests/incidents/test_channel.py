@@ -274,6 +274,13 @@ def test_amending_keeps_the_first_words_and_the_chain_verifies(incident, ines):
     assert is_whole(incident)
 
 
+def test_an_amended_decision_stays_as_short_as_a_decision(incident, ines):
+    seq = channel.decide(incident_id=incident.pk, text="Roll back", by=ines, now=NOW).seq
+    with pytest.raises(Invalid, match="2,000"):
+        channel.amend(incident_id=incident.pk, seq=seq, text="x" * 2001, by=ines, now=NOW)
+    assert queries.words_of(queries.entry(incident.pk, seq)) == "Roll back"
+
+
 def test_two_amend_at_once_and_the_second_sees_the_first(incident, ines):
     boss = make_user("boss", full_name="Bo Boss", role="manager")
     seq = say(incident, "one", ines)

@@ -162,6 +162,18 @@ def test_a_bridge_of_one_service_is_told_of_that_one_only(opened, ines):
     assert list(BridgeMessage.objects.values_list("bridge_id", flat=True)) == [mine.pk]
 
 
+def test_who_heard_of_it_hears_the_rest_although_it_became_milder(opened, ines):
+    told, _ = make_bridge(min_severity=1)
+    transitions.set_severity(incident_id=opened.pk, severity=1, by=ines, reason="worse", now=NOW)
+    transitions.set_severity(incident_id=opened.pk, severity=3, by=ines, reason="milder", now=NOW)
+    make_bridge(name="too mild for it, and never told", min_severity=1)
+    transitions.resolve(incident_id=opened.pk, by=ines, now=NOW)
+    seqs = list(BridgeMessage.objects.order_by("seq").values_list("bridge_id", "seq"))
+    kinds = [opened.timeline.get(seq=seq).kind for _, seq in seqs]
+    assert {bridge for bridge, _ in seqs} == {told.pk}
+    assert kinds[-2:] == ["severity_changed", "resolved"]
+
+
 def test_a_drill_says_so_in_its_first_word(mattermost, ines, later):
     drill = transitions.trigger(
         service=make_service("ledger"), title="Practice", severity=3, urgency="low", now=NOW, is_drill=True
@@ -434,6 +446,12 @@ def test_a_command_that_is_none_is_refused_and_nothing_happens(opened, ravi):
     answer = send(made, words(opened, text="/resolev now"))
     assert answer.status_code == 400 and "/resolve" in answer.json()["error"]["message"]
     assert entries(opened) == before
+
+
+def test_a_blank_before_the_stroke_makes_it_text_as_the_refusal_says(opened, ravi):
+    _, made = make_bridge()
+    assert send(made, words(opened, text=" /healthz is 500")).status_code == 200
+    assert opened.timeline.latest("seq").text == "/healthz is 500"
 
 
 def test_a_move_that_the_state_does_not_admit_is_409(opened, ravi, ines):

@@ -1,1 +1,0 @@
-"""Pure rules of this part of the room."""
