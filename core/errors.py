@@ -15,6 +15,12 @@ class MusterError(Exception):
         self.code = code or self.code
         self.fields = fields or {}
 
+    @property
+    def in_full(self) -> str:
+        """The message with what the fields add to it, for where there is one line only."""
+        texts = [self.message, *(text for texts in self.fields.values() for text in texts)]
+        return " ".join(dict.fromkeys(texts))
+
 
 class Invalid(MusterError):
     """The input is wrong; `fields` says where."""

@@ -106,7 +106,7 @@ def escalate(request: HttpRequest, incident_id: int) -> HttpResponse:
     try:
         _escalate(request, incident.pk, now=now)
     except MusterError as error:
-        message = _sentence(error)
+        message = error.in_full
         if is_fragment:
             return HttpResponse(
                 message, status=error.status, content_type="text/plain; charset=utf-8",
@@ -142,12 +142,6 @@ def _escalate(request: HttpRequest, incident_id: int, *, now: datetime) -> None:
 def _seen(request: HttpRequest) -> int | None:
     text = request.POST.get("seen", "")
     return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
-def _sentence(error: MusterError) -> str:
-    return " ".join(
-        [error.message, *(sentence for sentences in error.fields.values() for sentence in sentences)]
-    )
 
 
 @csrf_exempt  # the signed token in the address is what a forger lacks; there may be no session at all

@@ -3,7 +3,6 @@
 Looking never acts, because mail scanners open every link; only a POST acknowledges.
 """
 
-import zoneinfo
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from accounts.permissions import zone_of
 from core.errors import MusterError, Refused
 from incidents import links, presenters, transitions
 from incidents.models import Kind, OfferStatus, Page, PagePurpose, PageStatus, RoleOffer, Status
@@ -77,7 +77,7 @@ def answer(request: HttpRequest, token: str) -> HttpResponse:
         else:
             # Reloading the page that follows must not send the form again.
             return HttpResponseRedirect(reverse("answer", args=[token]), status=303)
-    with timezone.override(_zone(page.recipient.time_zone)):
+    with timezone.override(zone_of(page.recipient)):
         context = {**context_of(page, now), "refused": refused, "escalate_url": _escalate_url(page, token)}
         return render(request, "incidents/answer.html", context, status=409 if refused else 200)
 
@@ -95,7 +95,7 @@ def _answer_about_role(request: HttpRequest, page: Page, token: str, now: dateti
             refused = error.message
         else:
             return HttpResponseRedirect(reverse("answer", args=[token]), status=303)
-    with timezone.override(_zone(page.recipient.time_zone)):
+    with timezone.override(zone_of(page.recipient)):
         context = {**context_of_role(page, now), "refused": refused}
         return render(request, "incidents/role_asked.html", context, status=409 if refused else 200)
 
@@ -122,6 +122,10 @@ def context_of_role(page: Page, now: datetime) -> dict[str, Any]:
         "page": page,
         "offer": offer,
         "state": state,
+        "holds": state == OfferStatus.ACCEPTED
+        and incident.holdings.filter(
+            user=page.recipient, role=offer.role, field=offer.field, ended_at__isnull=True
+        ).exists(),
         "title": role_rules.title(offer.role, offer.field) if offer else page.tier_name,
         "now": now,
         "unanswered": incident.status == Status.TRIGGERED,
@@ -165,13 +169,6 @@ def _escalate_url(page: Page, token: str) -> str:
         return reverse("escalation:answer_escalate", args=[token])
     except NoReverseMatch:
         return ""
-
-
-def _zone(name: str) -> zoneinfo.ZoneInfo:
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return zoneinfo.ZoneInfo("UTC")
 
 
 def _dead(request: HttpRequest, error: MusterError, now: datetime) -> HttpResponse:

@@ -37,7 +37,6 @@ from incidents.roles import queries as roles
 from incidents.roles import rules as role_rules
 from incidents.timeline import SYSTEM
 from incidents.todo import queries as todo
-from incidents.updates import queries as updates
 
 SOON = timedelta(minutes=3)
 """A countdown warns in the last fifth of its window, and at least so long before its end."""
@@ -531,7 +530,6 @@ def slots_context(incident: Incident, now: datetime) -> dict[str, object]:
             rows, firing_count=counts[AlertStatus.FIRING], cleared_count=counts[AlertStatus.RESOLVED]
         ),
         "changes": queries.changes_of(incident, limit=6),
-        **updates.room_context(incident, now),
         **held,
         **todo.room_context(incident, now),
         **channel.room_context(incident, now),

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import User
+from accounts.permissions import at_least
 from catalog.models import Service
 from core.errors import Invalid, Missing, Refused
 from core.words import duration
@@ -404,6 +405,13 @@ def assign_role(
     return incident
 
 
+def check_can_act(user: User) -> None:
+    """Raises Invalid for whom it would be no use to give something to do: bots, viewers, who has left."""
+    if user.is_bot or not user.is_active or not at_least(user, "responder"):
+        sentence = f"{user} cannot act here. Choose a responder."
+        raise Invalid(sentence, fields={"user": [sentence]})
+
+
 def known_role(role: str, field: str) -> tuple[str, str]:
     """The role and, for an expert, the field as it is stored. Raises Invalid."""
     if role not in RoomRole.values:
@@ -420,6 +428,8 @@ def give_role(
     via: str = "hand", by_name: str = "",
 ) -> None:  # fmt: skip
     """Like assign_role, for callers that hold the lock. Several people may be experts of one field, else one holds it."""
+    if user is not None:
+        check_can_act(user)
     holdings = incident.holdings.filter(role=role, field=field, ended_at__isnull=True).select_related("user")
     if role == RoomRole.EXPERT and user is not None:
         holdings = holdings.filter(user=user)
@@ -428,6 +438,8 @@ def give_role(
     if role == RoomRole.COMMANDER:
         before = incident.commander  # also of incidents that were imported without holdings
     if before == user:
+        if user is None:  # nobody holds it, and nobody is asked any more
+            _stop_asking(incident, role=role, field=field, by=by, by_name=by_name, now=now)
         return
     _end_offers(incident, role=role, field=field, user=user, now=now)
     RoleHolding.objects.filter(pk__in=[holding.pk for holding in held]).update(ended_at=now)
@@ -458,6 +470,20 @@ def _end_offers(incident: Incident, *, role: str, field: str, user: User | None,
             close_offer(
                 incident, offer, status=OfferStatus.ACCEPTED if mine else OfferStatus.WITHDRAWN, now=now
             )
+
+
+def _stop_asking(
+    incident: Incident, *, role: str, field: str, by: User | None, by_name: str, now: datetime
+) -> None:
+    for offer in incident.offers.filter(role=role, field=field, status=OfferStatus.OPEN).select_related(
+        "to_user"
+    ):
+        close_offer(incident, offer, status=OfferStatus.WITHDRAWN, now=now)
+        timeline.record(
+            incident, Kind.ROLE_DECLINED, at=now, actor=by, actor_name=by_name,
+            text=f"no longer asks {offer.to_user} to take {role_rules.words(role, field)}",
+            data={"offer": offer.pk, "role": str(role), "field": field, "who": offer.to_user_id, "why": "withdrawn"},
+        )  # fmt: skip
 
 
 def offer_topic(offer: RoleOffer) -> str:

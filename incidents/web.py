@@ -1,12 +1,13 @@
 """What the views of the room share: reading the incident, answering htmx and plain forms alike."""
 
 import json
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -59,6 +60,29 @@ def room(view: Any) -> Any:
         return view(request, load(incident_id), **kwargs)
 
     return loaded
+
+
+def ask_page(
+    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """A question, as templates/incidents/`name`: in the room a dialog, without script a page."""
+    part = f"incidents/{name}"
+    template = part if is_fragment(request) else "incidents/role_page.html"
+    return render(request, template, {"incident": incident, "part": part, **context}, status=status)
+
+
+def acted(
+    request: HttpRequest, incident: Incident, name: str, context: Callable[[], dict[str, Any]], act: Callable[[], str]
+) -> HttpResponse:  # fmt: skip
+    """Do it and say so; a refusal is a sentence beside the form, which keeps what was typed."""
+    try:
+        words = act()
+    except MusterError as error:
+        if is_fragment(request):
+            return sentence(error.in_full, status=error.status)
+        again = {**context(), "refused": error.in_full, "given": request.POST.dict()}
+        return ask_page(request, load(incident.pk), name, again, status=error.status)
+    return answered(request, incident.pk, words)
 
 
 def answered(request: HttpRequest, incident_id: int, words: str) -> HttpResponse:

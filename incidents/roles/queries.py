@@ -8,6 +8,7 @@ from itertools import chain
 from django.db.models import Count, F, Prefetch, Q, QuerySet, prefetch_related_objects
 
 from accounts.models import Role, User
+from core.errors import Invalid
 from core.words import clock
 from incidents.models import OPEN_STATUSES, Incident, OfferStatus, RoleHolding, RoleOffer, RoleRotation
 from incidents.roles import rules
@@ -100,6 +101,14 @@ def rotation_of(incident: Incident, *, role: str, field: str = "") -> RoleRotati
 def able() -> QuerySet[User]:
     """People who can be asked: they can answer, and act when they have the role."""
     return User.objects.filter(is_active=True, is_bot=False).exclude(role=Role.VIEWER)
+
+
+def chosen(text: str) -> User:
+    """Whom a form names by id. Raises Invalid."""
+    user = able().filter(pk=int(text)).first() if text.isdecimal() and len(text) < 10 else None
+    if user is None:
+        raise Invalid("Choose a person.", fields={"user": ["Choose a person."]})
+    return user
 
 
 def candidates(rotation: RoleRotation, now: datetime) -> list[User]:

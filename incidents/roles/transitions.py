@@ -99,9 +99,16 @@ def offer_role(
         text = f"{text}; {instead_of} is no longer asked"
     return _ask(
         incident, role=role, field=field, to=to, by=by, giver=giver, accept_seconds=accept_seconds, handing=handing,
-        why=f"{by} asks you", otherwise=f"{giver} keeps it" if giver else "nobody else is asked", now=now,
+        why=f"{by} asks you", otherwise=_otherwise(role, giver), now=now,
         text="\n".join([text, *handing.lines()]),
     )  # fmt: skip
+
+
+def _otherwise(role: str, giver: User | None) -> str:
+    """What happens when the asked person does not take it; see _after_no."""
+    if giver is not None:
+        return f"{giver} keeps it"
+    return "the next who knows the field is asked" if role == RoomRole.EXPERT else "nobody else is asked"
 
 
 def _giver(incident: Incident, *, role: str, field: str, to: User, by: User) -> User | None:

@@ -1,8 +1,5 @@
 """Giving roles, answering offers, calling experts, and which rotation gives which role."""
 
-from collections.abc import Callable
-from typing import Any
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,7 +8,6 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.models import User
 from accounts.permissions import at_least, not_allowed, role_required
 from core.errors import Invalid, MusterError
 from core.forms import show_refusal
@@ -19,45 +15,9 @@ from incidents.models import Incident, RoleHolding, RoleOffer, RoleRotation, Roo
 from incidents.roles import queries, rules, transitions
 from incidents.roles.forms import RotationForm
 from incidents.transitions import assign_role
-from incidents.web import answered, is_fragment, load, room, sentence
+from incidents.web import acted, ask_page, room
 
 # --- asking -----------------------------------------------------------------------------------------------------
-
-
-def _ask_page(
-    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], *, status: int = 200
-) -> HttpResponse:
-    """A question: in the room a dialog, without script a page."""
-    part = f"incidents/{name}"
-    template = part if is_fragment(request) else "incidents/role_page.html"
-    return render(request, template, {"incident": incident, "part": part, **context}, status=status)
-
-
-def _acted(
-    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], act: Callable[[], str]
-) -> HttpResponse:
-    """Do it and say so; a refusal is a sentence beside the form, which keeps what was typed."""
-    try:
-        words = act()
-    except MusterError as error:
-        said = [
-            error.message,
-            *(text for texts in error.fields.values() for text in texts if text != error.message),
-        ]
-        message = " ".join(dict.fromkeys(said))
-        if is_fragment(request):
-            return sentence(message, status=error.status)
-        again = {**context, "refused": message, "given": request.POST.dict()}
-        return _ask_page(request, load(incident.pk), name, again, status=error.status)
-    return answered(request, incident.pk, words)
-
-
-def _person(request: HttpRequest) -> User:
-    text = request.POST.get("user", "")
-    user = queries.able().filter(pk=int(text)).first() if text.isdecimal() and len(text) < 10 else None
-    if user is None:
-        raise Invalid("Choose a person.", fields={"user": ["Choose a person."]})
-    return user
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,7 +34,7 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
         "given": {"role": request.GET.get("role", ""), "field": "", "user": ""},
     }
     if request.method != "POST":
-        return _ask_page(request, incident, "_role.html", context)
+        return ask_page(request, incident, "_role.html", context)
 
     def act() -> str:
         chosen, field, now = request.POST.get("role", ""), request.POST.get("field", ""), timezone.now()
@@ -84,7 +44,7 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
                 incident_id=incident.pk, role=chosen, field=field, user=None, by=request.user, now=now
             )
             return f"Nobody holds it now: {title}."
-        user = _person(request)
+        user = queries.chosen(request.POST.get("user", ""))
         if user == request.user or request.POST.get("how") == "assign":
             assign_role(
                 incident_id=incident.pk, role=chosen, field=field, user=user, by=request.user, now=now
@@ -95,7 +55,7 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
         )
         return f"{user} is asked."
 
-    return _acted(request, incident, "_role.html", context, act)
+    return acted(request, incident, "_role.html", lambda: context, act)
 
 
 def _holders(held: list[RoleHolding], role: str) -> str:
@@ -127,14 +87,14 @@ def handoff(request: HttpRequest, incident: Incident) -> HttpResponse:
         "given": {"role": mine["value"] if mine else "", "known": incident.impact},
     }
     if request.method != "POST":
-        return _ask_page(request, incident, "_role_handoff.html", context)
+        return ask_page(request, incident, "_role_handoff.html", context)
 
     def act() -> str:
         wanted = request.POST.get("role", "")
         if wanted not in {choice["value"] for choice in choices}:
             raise Invalid("Choose which role. It may have changed hands meanwhile.", fields={})
         role, _, field = wanted.partition(":")
-        user = _person(request)
+        user = queries.chosen(request.POST.get("user", ""))
         texts = {name: request.POST.get(name, "") for name in ("known", "in_progress", "next_steps")}
         offer = transitions.offer_role(
             incident_id=incident.pk,
@@ -148,7 +108,7 @@ def handoff(request: HttpRequest, incident: Incident) -> HttpResponse:
         keeps = "You keep it" if offer.from_user == request.user else f"{offer.from_user} keeps it"
         return f"{user} is asked. {keeps} until then."
 
-    return _acted(request, incident, "_role_handoff.html", context, act)
+    return acted(request, incident, "_role_handoff.html", lambda: context, act)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -157,7 +117,7 @@ def handoff(request: HttpRequest, incident: Incident) -> HttpResponse:
 def call_expert(request: HttpRequest, incident: Incident) -> HttpResponse:
     context = {"title": "Call an expert", "fields": queries.fields(), "given": {}}
     if request.method != "POST":
-        return _ask_page(request, incident, "_role_expert.html", context)
+        return ask_page(request, incident, "_role_expert.html", context)
 
     def act() -> str:
         offer = transitions.call_expert(
@@ -166,7 +126,7 @@ def call_expert(request: HttpRequest, incident: Incident) -> HttpResponse:
         )  # fmt: skip
         return f"{offer.to_user} is paged."
 
-    return _acted(request, incident, "_role_expert.html", context, act)
+    return acted(request, incident, "_role_expert.html", lambda: context, act)
 
 
 # --- answering --------------------------------------------------------------------------------------------------
@@ -199,7 +159,7 @@ def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts:
         "given": {},
     }
     if request.method != "POST":
-        return _ask_page(request, incident, "_role_answer.html", context)
+        return ask_page(request, incident, "_role_answer.html", context)
 
     def act() -> str:
         if accepts:
@@ -210,7 +170,7 @@ def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts:
         )
         return "You declined."
 
-    return _acted(request, incident, "_role_answer.html", context, act)
+    return acted(request, incident, "_role_answer.html", lambda: context, act)
 
 
 # --- rotations --------------------------------------------------------------------------------------------------
@@ -234,13 +194,10 @@ def rotations(request: HttpRequest) -> HttpResponse:
             except MusterError as refusal:
                 show_refusal(refusal, form)
             else:
-                messages.success(request, "The rotation is saved. It counts from the next incident on.")
+                messages.success(request, "The rotation is saved. Whoever is asked next is asked by it.")
                 return redirect("incidents:rotations")
         status = 400
-    rows = [
-        {"rotation": row, "title": rules.title(row.role, row.field), "minutes": row.accept_seconds / 60}
-        for row in queries.rotations()
-    ]
+    rows = [{"rotation": row, "title": rules.title(row.role, row.field)} for row in queries.rotations()]
     context = {"rows": rows, "form": form, "edited": edited, "may_edit": may_edit}
     return render(request, "incidents/role_rotations.html", context, status=status)
 

@@ -15,6 +15,11 @@ def end(incident: Incident, entry: TimelineEntry) -> None:
     transitions.end_all(incident, now=entry.at)
 
 
+@timeline.on(Kind.REOPENED)
+def go_on(incident: Incident, entry: TimelineEntry) -> None:
+    transitions.arm_all(incident, now=entry.at)
+
+
 def _lock(timer: Timer) -> Incident:
     return lock_incident(timer.payload["incident"])
 

@@ -15,7 +15,7 @@ from core.words import duration
 from incidents import timeline
 from incidents.models import Incident, Kind, Status, Task, TaskStatus
 from incidents.todo import rules
-from incidents.transitions import clean_text, lock_incident
+from incidents.transitions import check_can_act, clean_text, lock_incident
 from notifications.models import Urgency
 from notifications.transitions import cancel_topic, notify
 from timers.transitions import cancel_timer, cancel_timers, set_timer
@@ -41,8 +41,10 @@ def add_task(
         raise Invalid("Say what is to be done.", fields={"title": ["Say what is to be done."]})
     if len(title) > rules.LONGEST:
         raise Invalid(
-            "At most 300 characters.", fields={"title": ["At most 300 characters. Put the rest into a note."]}
+            "The task was not added.", fields={"title": ["At most 300 characters. Put the rest into a note."]}
         )
+    if assignee is not None:
+        check_can_act(assignee)
     if due_at is not None and due_at <= now:
         raise Invalid("That time is over.", fields={"due_at": ["That time is over."]})
     incident = lock_incident(incident_id)
@@ -81,6 +83,7 @@ def assign(
 ) -> Task:
     """Give it to `user`, whoever has it. `seen` is the id of whom the asking person saw (0: nobody): Refused
     `task_taken` when somebody else has it by now."""
+    check_can_act(user)
     incident, task = _locked(incident_id, number)
     _refuse_unless(task, "assign", now=now)
     if task.assignee == user:
@@ -164,9 +167,10 @@ ACTS = {"claim": claim, "release": release, "done": finish, "reopen": reopen_tas
 
 
 def remind(incident: Incident, *, task_id: int, now: datetime) -> None:
-    """The time of a task is over: whoever has it is told, else the commander. For the timer, which holds the lock."""
-    task = Task.objects.select_related("assignee").get(pk=task_id)
-    who = task.assignee or incident.commander
+    """The time of a task is over: whoever has it is told, else the commander, else who wrote it. For the timer, which
+    holds the lock."""
+    task = Task.objects.select_related("assignee", "created_by").get(pk=task_id)
+    who = task.assignee or incident.commander or task.created_by
     if task.status != TaskStatus.OPEN or task.due_at is None or task.due_at > now or who is None:
         return
     notify(
@@ -182,6 +186,12 @@ def end_all(incident: Incident, *, now: datetime) -> None:
     cancel_topic(topic=topic(incident), now=now)
     waiting = incident.tasks.filter(status=TaskStatus.OPEN, due_at__isnull=False).values_list("pk", flat=True)
     cancel_timers(kind=DUE, keys=[str(pk) for pk in waiting])
+
+
+def arm_all(incident: Incident, *, now: datetime) -> None:
+    """It goes on: what is due is told again. For callers that hold the lock."""
+    for task in incident.tasks.filter(status=TaskStatus.OPEN, due_at__gt=now):
+        _arm(incident, task, now=now)
 
 
 def _arm(incident: Incident, task: Task, *, now: datetime) -> None:

@@ -4,50 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from accounts.models import User
 from accounts.permissions import at_least, role_required
-from core.errors import Invalid, MusterError
+from core.errors import Invalid
 from incidents.models import Incident
-from incidents.roles.queries import able, people_to_choose
+from incidents.roles.queries import chosen, people_to_choose
 from incidents.todo import forms, queries, rules, transitions
-from incidents.web import answered, is_fragment, load, room, sentence
-
-
-def _page(
-    request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], *, status: int = 200
-) -> HttpResponse:
-    """In the room a dialog, without script a page."""
-    part = f"incidents/{name}"
-    template = part if is_fragment(request) else "incidents/role_page.html"
-    return render(request, template, {"incident": incident, "part": part, **context}, status=status)
-
-
-def _acted(
-    request: HttpRequest,
-    incident: Incident,
-    name: str,
-    context: Callable[[], dict[str, Any]],
-    act: Callable[[], str],
-) -> HttpResponse:
-    try:
-        words = act()
-    except MusterError as error:
-        if is_fragment(request):
-            return sentence(error.message, status=error.status)
-        again = {**context(), "refused": error.message, "given": request.POST.dict()}
-        return _page(request, load(incident.pk), name, again, status=error.status)
-    return answered(request, incident.pk, words)
-
-
-def _person(text: str) -> User:
-    user = able().filter(pk=int(text)).first() if text.isdecimal() and len(text) < 10 else None
-    if user is None:
-        raise Invalid("Choose a person.", fields={"user": ["Choose a person."]})
-    return user
+from incidents.web import acted, ask_page, room
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -59,17 +24,17 @@ def task_new(request: HttpRequest, incident: Incident) -> HttpResponse:
         return {"title": "Add a task", "people": people_to_choose(), "within": forms.WITHIN, "given": given}
 
     if request.method != "POST":
-        return _page(request, incident, "_task_new.html", context())
+        return ask_page(request, incident, "_task_new.html", context())
 
     def act() -> str:
         now, user = timezone.now(), request.POST.get("user", "")
         task = transitions.add_task(
             incident_id=incident.pk, title=request.POST.get("title", ""), by=request.user, now=now,
-            assignee=_person(user) if user else None, due_at=forms.due_at(request.POST.get("due", ""), now=now),
+            assignee=chosen(user) if user else None, due_at=forms.due_at(request.POST.get("due", ""), now=now),
         )  # fmt: skip
         return f"Task {task.number} is added."
 
-    return _acted(request, incident, "_task_new.html", context, act)
+    return acted(request, incident, "_task_new.html", context, act)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -89,7 +54,7 @@ def task(request: HttpRequest, incident: Incident, number: int) -> HttpResponse:
         }  # fmt: skip
 
     if request.method != "POST":
-        return _page(request, incident, "_task.html", context())
+        return ask_page(request, incident, "_task.html", context())
     return _act_on(request, incident, number, context)
 
 
@@ -102,7 +67,7 @@ def _act_on(
         if wanted == "assign":
             seen = request.POST.get("seen", "")
             done = transitions.assign(
-                incident_id=incident.pk, number=number, user=_person(request.POST.get("user", "")), by=request.user,
+                incident_id=incident.pk, number=number, user=chosen(request.POST.get("user", "")), by=request.user,
                 now=now, seen=int(seen) if seen.isdecimal() and len(seen) < 10 else None,
             )  # fmt: skip
             return f"{done.assignee} has task {done.number}."
@@ -117,4 +82,4 @@ def _act_on(
             "drop": f"Task {done.number} is dropped.",
         }[wanted]
 
-    return _acted(request, incident, "_task.html", context, act)
+    return acted(request, incident, "_task.html", context, act)

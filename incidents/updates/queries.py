@@ -29,11 +29,6 @@ PUBLIC_DAYS = 14
 ENDED_DAYS = 7
 
 
-def room_context(incident: Incident, now: datetime) -> dict[str, object]:
-    """What the shared parts of the room show of this. The clock stands in the incident itself."""
-    return {}
-
-
 def publishable(incident: Incident) -> bool:
     """Whether the room offers to publish at all. Who may, the transition says."""
     return settings.MUSTER_PUBLIC_STATUS and not incident.is_drill

@@ -12,7 +12,7 @@ from timers.models import Timer
 from timers.registry import handler
 
 
-@timeline.on(Kind.ACKNOWLEDGED)
+@timeline.on(Kind.ACKNOWLEDGED, Kind.CONTAINED)
 def first_update_is_due(incident: Incident, entry: TimelineEntry) -> None:
     transitions.start_clock(incident, now=entry.at)
 

@@ -277,6 +277,8 @@ def subscribe(
         raise Missing(f"There is no incident INC-{incident_id}.")
     if service_id is not None and not Service.objects.filter(pk=service_id).exists():
         raise Missing("There is no such service.")
+    # An address that is an account's belongs to it, whoever subscribed it: so its owner sees and stops it.
+    user = user or User.objects.filter(email__iexact=email).first()
     same = Subscription.objects.filter(
         email=email, incident_id=incident_id, service_id=service_id, ended_at__isnull=True
     )
@@ -290,8 +292,8 @@ def subscribe(
                 )  # fmt: skip
         except IntegrityError:  # somebody else did the same this moment
             existing = same.get()
-    existing.min_severity = min_severity
-    existing.save(update_fields=["min_severity"])
+    existing.min_severity, existing.user = min_severity, user
+    existing.save(update_fields=["min_severity", "user"])
     return existing
 
 
@@ -350,6 +352,7 @@ def publish(
         text=text, published_by=by, published_at=now,
     )  # fmt: skip
     post.components.set(components)
+    _end_reminders_of_the_story(incident, now=now)
     timeline.record(
         incident, Kind.UPDATE_PUBLISHED, at=now, actor=by,
         text=f"published for customers: {title} ({post.get_state_display().lower()})\n{text}",
@@ -371,11 +374,21 @@ def withdraw(*, post_id: int, by: User, now: datetime) -> PublicPost:
         return post
     post.withdrawn_at, post.withdrawn_by = now, by
     post.save(update_fields=["withdrawn_at", "withdrawn_by"])
+    _end_reminders_of_the_story(incident, now=now)
     timeline.record(
         incident, Kind.UPDATE_PUBLISHED, at=now, actor=by, text=f"withdrew from the public page: {post.title}",
         data=_post_data(post, list(post.components.all())),
     )  # fmt: skip
     return post
+
+
+def _story_topic(incident: Incident) -> str:
+    return f"incident:{incident.pk}:public"
+
+
+def _end_reminders_of_the_story(incident: Incident, *, now: datetime) -> None:
+    if queries.running_story(incident) is None:
+        cancel_topic(topic=_story_topic(incident), now=now)
 
 
 def remind_to_end_the_story(incident: Incident, *, now: datetime) -> None:
@@ -391,7 +404,7 @@ def remind_to_end_the_story(incident: Incident, *, now: datetime) -> None:
     )
     for person in people:
         notify(
-            recipient=person, dedupe_key=f"public:{post.pk}:{incident.fence}:{person.pk}", topic=topic(incident),
+            recipient=person, dedupe_key=f"public:{post.pk}:{incident.fence}:{person.pk}", topic=_story_topic(incident),
             urgency="low", title=f"{incident.ref} is over, and the public page still says: {post.title}",
             body="\n".join(
                 [

@@ -76,8 +76,7 @@ def _refused(request: HttpRequest, name: str, context: dict[str, object], error:
     """Nothing happened and nothing that was typed is lost."""
     form = context["form"]
     if is_fragment(request):
-        said = next((each[0] for each in error.fields.values()), error.message)
-        return sentence(said, status=error.status)
+        return sentence(error.in_full, status=error.status)
     if isinstance(form, forms.Form) and form.is_valid():
         show_refusal(error, form)
     return _ask(request, name, context, status=error.status)

@@ -195,6 +195,23 @@ def test_a_worker_that_is_killed_and_another_ask_the_next_once(rotation):
     assert [status for _, status in asked(incident)] == [OfferStatus.MISSED, OfferStatus.OPEN]
 
 
+def test_leaving_the_seat_empty_ends_the_asking_too(rotation, ines, ravi):
+    incident = open_incident(1)
+    transitions.assign_role(incident_id=incident.pk, role="commander", user=None, by=ravi, now=NOW + MINUTE)
+    assert asked(incident) == [("Ines Okafor", "withdrawn")]
+    assert incident.pages.get(purpose="role").status == PageStatus.CANCELLED
+    assert texts(incident, Kind.ROLE_DECLINED) == ["no longer asks Ines Okafor to take command"]
+
+
+@pytest.mark.parametrize("fields", [{"is_bot": True}, {"role": "viewer"}, {"is_active": False}])
+def test_who_cannot_act_is_given_no_role(incident, ines, fields):
+    with pytest.raises(Invalid, match="cannot act here"):
+        transitions.assign_role(
+            incident_id=incident.pk, role="commander", user=make_user("nobody", **fields), by=ines, now=NOW
+        )
+    assert commander(incident) is None
+
+
 def test_a_schedule_that_cannot_be_read_keeps_no_incident_from_opening(rotation, monkeypatch):
     monkeypatch.setattr(queries, "candidates", lambda *_: 1 / 0)
     incident = open_incident(1)

@@ -303,6 +303,19 @@ def test_whoever_published_is_asked_to_say_that_it_is_over(incident, ines, mona,
     assert asked.title == f"{incident.ref} is over, and the public page still says: Paying is difficult"
 
 
+def test_a_last_update_leaves_the_reminder_which_ends_with_the_story(incident, ines, mona, shop):
+    publish(incident, mona, shop)
+    incidents.resolve(incident_id=incident.pk, by=ines, now=timezone.now())
+    transitions.post_update(
+        incident_id=incident.pk, impact="None any more", action="Rolled back.", next_minutes=0, by=ines,
+        now=timezone.now(),
+    )  # fmt: skip
+    asked = Notification.objects.filter(recipient=mona, context__kind="update")
+    assert [row.status for row in asked] == ["active"]
+    publish(incident, mona, shop, state="over")
+    assert [row.status for row in asked.all()] == ["cancelled"]
+
+
 def test_nobody_is_asked_when_the_story_is_over_or_there_is_none(incident, ines, mona, shop):
     publish(incident, mona, shop, now=timezone.now() - MINUTE)
     publish(incident, mona, shop, state="over")

@@ -157,6 +157,32 @@ def test_the_end_of_the_incident_leaves_no_time_of_a_task(incident, mei):
     assert incident.tasks.get().status == "open"
 
 
+def test_reopened_its_tasks_are_due_again(incident, mei):
+    todo.add_task(incident_id=incident.pk, title="Dump", by=mei, now=NOW, due_at=NOW + 10 * MINUTE)
+    todo.add_task(incident_id=incident.pk, title="Was due", by=mei, now=NOW, due_at=NOW + 2 * MINUTE)
+    transitions.resolve(incident_id=incident.pk, by=mei, now=NOW + MINUTE)
+    transitions.reopen(incident_id=incident.pk, by=mei, reason="again", now=NOW + 3 * MINUTE)
+    task = incident.tasks.get(number=1)
+    timers = Timer.objects.filter(kind="tasks.due").values_list("key", "due_at")
+    assert list(timers) == [(str(task.pk), NOW + 10 * MINUTE)]
+
+
+def test_what_nobody_has_reminds_who_wrote_it(incident, mei):
+    todo.add_task(incident_id=incident.pk, title="Dump", by=mei, now=NOW, due_at=NOW + MINUTE)
+    fire_due(now=NOW + MINUTE, by="test")
+    assert [told.recipient for told in Notification.objects.filter(context__kind="task")] == [mei]
+
+
+@pytest.mark.parametrize("fields", [{"is_bot": True}, {"role": "viewer"}, {"is_active": False}])
+def test_who_cannot_act_is_given_no_task(incident, task, mei, fields):
+    nobody = make_user("nobody", **fields)
+    with pytest.raises(Invalid, match="cannot act here"):
+        todo.add_task(incident_id=incident.pk, title="Dump", by=mei, now=NOW, assignee=nobody)
+    with pytest.raises(Invalid, match="cannot act here"):
+        todo.assign(incident_id=incident.pk, number=1, user=nobody, by=mei, now=NOW)
+    assert list(incident.tasks.values_list("number", "assignee")) == [(1, None)]
+
+
 def test_the_room_shows_tasks_in_one_query(incident, task, mei, django_assert_num_queries):
     for number in range(5):
         todo.add_task(incident_id=incident.pk, title=f"Number {number}", by=mei, now=NOW, assignee=mei)

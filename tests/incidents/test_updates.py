@@ -82,6 +82,22 @@ def fake(monkeypatch) -> FakeChannel:
     return channel
 
 
+def test_contained_without_an_acknowledgement_an_update_is_due_too(incident, ines):
+    incidents.contain(incident_id=incident.pk, by=ines, now=NOW + MINUTE)
+    assert fresh(incident).next_update_at == due(incident) == NOW + 16 * MINUTE
+
+
+def test_containing_keeps_what_was_promised_before(taken, ines):
+    incidents.contain(incident_id=taken.pk, by=ines, now=NOW + 5 * MINUTE)
+    assert fresh(taken).next_update_at == NOW + 16 * MINUTE
+
+
+def test_a_subscription_by_a_colleague_belongs_to_the_account_of_the_address(taken, ines, viewer):
+    made = subscribe(ines, viewer.email.upper())
+    assert (made.user, made.created_by) == (viewer, ines)
+    assert subscribe(viewer, user=viewer).pk == made.pk
+
+
 def fresh(incident: Incident) -> Incident:
     return Incident.objects.get(pk=incident.pk)
 
@@ -761,7 +777,8 @@ def test_api_refuses_what_is_wrong_and_sends_nothing(taken, ines):
     assert Update.objects.count() == 0
 
 
-def test_api_does_not_send_twice_for_one_idempotency_key(taken, ines):
+def test_api_does_not_send_twice_for_one_idempotency_key(taken, ines, monkeypatch):
+    monkeypatch.setattr(transitions, "SENT_TWICE", timedelta(0))  # or the same words would be known anyway
     api = Api(make_token(ines))
     body = {"impact": "All of it", "action": "We look."}
     answers = [

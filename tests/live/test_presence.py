@@ -115,8 +115,12 @@ def test_the_same_people_are_the_same_bytes():
     assert presence.told([(2, "b"), (1, "a")]) == presence.told([(1, "a"), (2, "b")])
 
 
-def test_names_are_read_once_a_minute():
+def test_names_are_read_once_a_minute(monkeypatch):
+    at = [100.0]
+    monkeypatch.setattr(presence.time, "monotonic", lambda: at[0])
     kept = Names()
     assert kept.missing([1, 2]) == [1, 2]
     kept.keep({1: "Ines"})
     assert (kept.missing([1, 2]), kept.of([1, 2])) == ([2], [(1, "Ines")])
+    at[0] += 60.1
+    assert kept.missing([1, 2]) == [1, 2]
