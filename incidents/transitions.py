@@ -35,7 +35,6 @@ from incidents.models import (
     RoomRole,
     Severity,
     Status,
-    TimelineEntry,
 )
 from incidents.roles import rules as role_rules
 from notifications.models import NotificationStatus, Urgency
@@ -515,24 +514,19 @@ def close_offer(incident: Incident, offer: RoleOffer, *, status: str, now: datet
 
 @transaction.atomic
 def add_note(*, incident_id: int, text: str, by: User, now: datetime) -> Incident:
-    """What a person has to say. Notes stay possible after the end."""
-    incident = lock_incident(incident_id)
-    note_on(incident, text=text, by=by, now=now)
-    return incident
+    """A line for the record, also after the end. What people say to each other is incidents.channel.transitions.say.
 
-
-def note_on(
-    incident: Incident, *, text: str, now: datetime, by: User | None = None, by_name: str = "",
-    data: dict[str, Any] | None = None,
-) -> TimelineEntry:  # fmt: skip
-    """Like add_note, for callers that hold the lock. Raises Invalid for an empty or endless text."""
+    Raises Invalid for an empty or endless text.
+    """
     text = clean_text(text).strip()
     if not text:
         raise Invalid("Write something first.", fields={"text": ["Write something first."]})
     if len(text) > MAX_NOTE:
         sentence = f"At most {MAX_NOTE:,} characters; this has {len(text):,}."
         raise Invalid(sentence, fields={"text": [sentence]})
-    return timeline.record(incident, Kind.NOTE, at=now, actor=by, actor_name=by_name, text=text, data=data)
+    incident = lock_incident(incident_id)
+    timeline.record(incident, Kind.NOTE, at=now, actor=by, text=text)
+    return incident
 
 
 @transaction.atomic
