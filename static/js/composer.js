@@ -189,6 +189,8 @@
   let sent = "", taken = [];
   form.addEventListener("htmx:configRequest", (e) => {
     if (e.detail.elt !== form) return;
+    // Enter twice on a slow line: the first took it all, and the second, which waited for it, finds nothing.
+    if (!say.value.trim() && !picker.files.length) { e.preventDefault(); say.focus(); return; }
     e.detail.parameters.after = window.Muster.lastSeq();
     sent = say.value;
     taken = [...picker.files];
