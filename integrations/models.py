@@ -2,13 +2,14 @@
 
 import secrets
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
 from catalog.models import Service
 from core import words
-from incidents.models import Incident
+from incidents.models import Grouping, Incident
 
 
 class IntegrationKind(models.TextChoices):
@@ -27,6 +28,12 @@ class Integration(models.Model):
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="integrations")
     key_digest = models.CharField(max_length=64, unique=True)
     key_hint = models.CharField(max_length=8, help_text="The last characters, to tell one from another.")
+    grouping = models.CharField(
+        max_length=8, choices=Grouping, blank=True,
+        help_text="For services that group nothing themselves; empty: none.",
+    )  # fmt: skip
+    grouping_fields = ArrayField(models.CharField(max_length=80), default=list, blank=True)
+    grouping_seconds = models.PositiveIntegerField(default=3600)
     disabled_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     last_event_at = models.DateTimeField(null=True, blank=True)
@@ -54,6 +61,8 @@ class Verdict(models.TextChoices):
     REPEATED = "repeated", "Same alert again"
     ACKNOWLEDGED = "acknowledged", "Acknowledged"
     RESOLVED = "resolved", "Resolved"
+    HELD = "held", "Held back, pages nobody"
+    UPDATED = "updated", "Noted"
     CHANGE = "change", "Change recorded"
     DROPPED = "dropped", "Accepted, without effect"
     REJECTED = "rejected", "Refused"
@@ -162,6 +171,43 @@ class ChangeEvent(models.Model):
 
     def __str__(self) -> str:
         return self.summary
+
+
+class HeartbeatState(models.TextChoices):
+    NEW = "new", "Waits for its first ping"
+    UP = "up", "Alive"
+    SILENT = "silent", "Silent"
+    PAUSED = "paused", "Paused"
+
+
+class Watch(models.Model):
+    """A sender that has to ping; its silence opens an incident, its next ping resolves it."""
+
+    name = models.CharField(max_length=100, unique=True, help_text="Stands in the address of a ping.")
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="watches")
+    description = models.CharField(max_length=300, blank=True, help_text="What to do when it is silent.")
+    key_digest = models.CharField(max_length=64, unique=True)
+    key_hint = models.CharField(max_length=8)
+    interval_seconds = models.PositiveIntegerField(help_text="It pings at least so often …")
+    grace_seconds = models.PositiveIntegerField(default=60, help_text="… and may be so late.")
+    severity = models.CharField(max_length=12, default="error", help_text="Of the alert: critical, error …")
+    state = models.CharField(max_length=8, choices=HeartbeatState, default=HeartbeatState.NEW)
+    state_since = models.DateTimeField()
+    last_ping_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(interval_seconds__gte=10), name="watch_interval_is_possible"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def origin(self) -> str:
+        return f"heartbeat:{self.pk}"
 
 
 class ChatBridge(models.Model):

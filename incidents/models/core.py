@@ -88,6 +88,12 @@ class Incident(models.Model):
     )
     next_page_from = models.DateTimeField(null=True, blank=True, help_text="When that countdown began.")
     next_page_label = models.CharField(max_length=120, blank=True, help_text="Who is paged then, in words.")
+    repage_at = models.DateTimeField(
+        null=True, blank=True, help_text="From then on a new trigger of its alerts pages again; null: never."
+    )
+    tier0_until = models.DateTimeField(
+        null=True, blank=True, help_text="People are paged then, unless an automated action helps before."
+    )
 
     next_update_at = models.DateTimeField(
         null=True, blank=True, help_text="When stakeholders expect the next word; null: none is promised."
@@ -191,6 +197,20 @@ class Alert(models.Model):
         default=False,
         help_text="The incident was resolved while this still fired; a repeat then opens a new incident.",
     )
+    guard_until = models.DateTimeField(
+        null=True, blank=True, help_text="Closed by hand: until then a repeat pages nobody."
+    )
+    muted_until = models.DateTimeField(
+        null=True, blank=True, help_text="A person silenced this one alert until then."
+    )
+    muted_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    flapping_since = models.DateTimeField(
+        null=True, blank=True, help_text="It opens and clears again and again; held as one."
+    )
+    flap_count = models.PositiveIntegerField(default=0, help_text="How often it opened while it flapped.")
+    held_clear_at = models.DateTimeField(
+        null=True, blank=True, help_text="Flapping: the sender says that it cleared; believed once it stays so."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -227,6 +247,7 @@ class Kind(models.TextChoices):
     ESCALATED = "escalated", "Escalated"
     POLICY_REPEATED = "policy_repeated", "Policy repeats"
     CATCH_ALL = "catch_all", "Catch-all paged"
+    EXHAUSTED = "exhausted", "All tiers exhausted"
     DELIVERY_FAILED = "delivery_failed", "Delivery failed"
     ACKNOWLEDGED = "acknowledged", "Acknowledged"
     ALSO_ACKNOWLEDGED = "also_acknowledged", "Also acknowledged"
@@ -250,6 +271,14 @@ class Kind(models.TextChoices):
     AMENDED = "amended", "Amended"
     MARKED = "marked", "Pinned or starred"
     PHASE_CORRECTED = "phase_corrected", "Phase corrected"
+    ALERT_MOVED = "alert_moved", "Alert moved"
+    ALERT_MUTED = "alert_muted", "Alert silenced"
+    FLAPPING = "flapping", "Flapping"
+    REPAGED = "repaged", "Paged again"
+    MERGED = "merged", "Merged"
+    UNMERGED = "unmerged", "Merge undone"
+    MAINTENANCE = "maintenance", "Maintenance"
+    TIER0 = "tier0", "Automated action"
 
 
 class TimelineEntry(models.Model):
