@@ -102,6 +102,16 @@ class Membership(models.Model):
 
 class ContactKind(models.TextChoices):
     EMAIL = "email", "E-mail"
+    SMS = "sms", "SMS"
+    VOICE = "voice", "Phone call"
+    PUSH = "push", "Push message"
+    NTFY = "ntfy", "ntfy"
+    TELEGRAM = "telegram", "Telegram"
+    MATRIX = "matrix", "Matrix"
+    SLACK = "slack", "Slack"
+    TEAMS = "teams", "Teams"
+    DISCORD = "discord", "Discord"
+    APPRISE = "apprise", "Another service"
     WEBHOOK = "webhook", "Webhook"
 
 
@@ -111,10 +121,27 @@ class ContactMethod(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="contact_methods")
     kind = models.CharField(max_length=16, choices=ContactKind)
     label = models.CharField(max_length=60, blank=True)
-    address = models.CharField(max_length=500, help_text="An e-mail address, or an https URL for a webhook.")
-    secret = models.CharField(max_length=64, blank=True, help_text="Signs the body of a webhook.")
+    address = models.CharField(
+        max_length=500,
+        help_text="An e-mail address, a phone number as +4930123456, an https URL for a webhook; for a chat, what may be shown.",
+    )
+    sealed = models.TextField(
+        blank=True, help_text="The address with its secrets, encrypted; see notifications/sealing.py."
+    )
+    secret = models.CharField(
+        max_length=160,
+        blank=True,
+        help_text="Signs the body of a webhook. Two with a comma while one replaces the other.",
+    )
     verified_at = models.DateTimeField(null=True, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
+    flagged_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when it does not reach the person."
+    )
+    flag_reason = models.CharField(max_length=300, blank=True)
+    last_code = models.PositiveSmallIntegerField(
+        default=0, help_text="The newest reply code, from 1 to 999 and round."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

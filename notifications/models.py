@@ -83,10 +83,25 @@ class Notification(models.Model):
         return f"{self.title} to {self.recipient}"
 
 
+class Bundle(models.Model):
+    """Several messages to one person that leave as one. The same set of messages is the same bundle."""
+
+    recipient = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    method = models.ForeignKey(
+        ContactMethod, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    idempotency_key = models.UUIDField(unique=True, help_text="Made from the keys of its messages.")
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Bundle {self.pk} to {self.recipient}"
+
+
 class DeliveryStatus(models.TextChoices):
     WAITING = "waiting", "Waiting"
     SENDING = "sending", "Sending"
     SENT = "sent", "Sent"
+    MACHINE = "machine", "A machine answered"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
 
@@ -110,7 +125,24 @@ class Delivery(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     last_error = models.TextField(blank=True)
     idempotency_key = models.UUIDField(unique=True)
+    provider = models.CharField(max_length=40, blank=True, help_text="Which of several providers took it.")
     provider_id = models.CharField(max_length=200, blank=True)
+    receipt = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="What the provider said after it took it: delivered, a person answered …",
+    )
+    receipt_at = models.DateTimeField(null=True, blank=True)
+    code = models.PositiveSmallIntegerField(null=True, blank=True, help_text="What to answer with: ack 12.")
+    bundle = models.ForeignKey(
+        Bundle, on_delete=models.SET_NULL, null=True, blank=True, related_name="deliveries",
+        help_text="It leaves, or left, together with others.",
+    )  # fmt: skip
+    held_at = models.DateTimeField(
+        null=True, blank=True, help_text="Held back since then, so as not to flood a person."
+    )
+    held_why = models.CharField(max_length=200, blank=True)
+    again_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     claimed_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
@@ -133,6 +165,18 @@ class Delivery(models.Model):
             models.Index(fields=["status", "-id"], name="delivery_by_status"),
             # methods page: how the last message on a method went
             models.Index(fields=["method", "-id"], name="delivery_of_method"),
+            # what could leave together with a message by this method
+            models.Index(
+                fields=["method", "due_at"],
+                condition=models.Q(status="waiting"),
+                name="delivery_waiting_by_method",
+            ),
+            # how many left lately, for throttles
+            models.Index(fields=["method", "claimed_at"], name="delivery_left_by_method"),
+            # a provider's callback
+            models.Index(
+                fields=["provider_id"], condition=~models.Q(provider_id=""), name="delivery_by_provider_id"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -183,3 +227,63 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"Code for {self.method}"
+
+
+class ProviderKind(models.TextChoices):
+    SMS = "sms", "SMS"
+    VOICE = "voice", "Phone calls"
+
+
+class ProviderState(models.Model):
+    """A provider's circuit breaker: after some failures in a row it is left out until a probe goes well."""
+
+    kind = models.CharField(max_length=8, choices=ProviderKind)
+    name = models.CharField(max_length=40)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="Left out since then.")
+    probe_at = models.DateTimeField(null=True, blank=True, help_text="When one message may try again.")
+    last_error = models.CharField(max_length=300, blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    last_success_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "name"], name="provider_state_once"),
+            models.CheckConstraint(
+                condition=models.Q(opened_at__isnull=True, probe_at__isnull=True)
+                | models.Q(opened_at__isnull=False, probe_at__isnull=False),
+                name="provider_open_has_probe",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.name}"
+
+
+class Reply(models.Model):
+    """What a person or a provider sent back. The same id again does nothing."""
+
+    provider = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=200)
+    channel = models.CharField(max_length=16)
+    method = models.ForeignKey(
+        ContactMethod, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.SET_NULL, null=True, blank=True, related_name="replies"
+    )
+    text = models.CharField(max_length=500, blank=True)
+    answer = models.CharField(max_length=700, blank=True, help_text="What was answered.")
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "external_id"], name="reply_once"),
+        ]
+        indexes = [
+            # prune
+            models.Index(fields=["received_at"], name="reply_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.external_id}"
