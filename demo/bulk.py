@@ -100,7 +100,8 @@ def write(
         Run,
         (
             {
-                "id": run_ids[at], "incident_id": ids[at], "policy_id": policies[past.service][0],
+                "id": run_ids[at], "incident_id": ids[at], "origin": "own", "reason": "",
+                "policy_id": policies[past.service][0],
                 "snapshot": policies[past.service][1], "status": "stopped", "index": past.run_index, "loop": 0,
                 "step": past.run_step, "step_started_at": past.run_step_started_at, "due_at": None,
                 "started_at": past.triggered_at, "stopped_at": past.run_stopped_at,
