@@ -133,7 +133,12 @@ class Override(models.Model):
     ends_at = models.DateTimeField()
     reason = models.CharField(max_length=200, blank=True)
     swap = models.ForeignKey(
-        "SwapRequest", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="overrides"
+        "SwapRequest",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="overrides",
     )
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -302,7 +307,9 @@ class CalendarFeed(models.Model):
     """
 
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, null=True, blank=True, related_name="feeds")
+    schedule = models.ForeignKey(
+        Schedule, on_delete=models.CASCADE, null=True, blank=True, related_name="feeds"
+    )
     digest = models.CharField(max_length=64, unique=True)
     hint = models.CharField(max_length=12, help_text="How the secret begins, to tell one from another.")
     created_at = models.DateTimeField()

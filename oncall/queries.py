@@ -2,18 +2,29 @@
 
 import logging
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
-from accounts.models import User, validate_time_zone
+from accounts.models import AuditEntry, User, validate_time_zone
 from core.errors import Invalid, Missing
 from oncall import rules
-from oncall.models import Layer, LayerMember, Override, Schedule
-from oncall.rules import LayerData, OverrideData, ScheduleData, Shift, Window
+from oncall.models import (
+    Filler,
+    Layer,
+    LayerMember,
+    Override,
+    OverrideKind,
+    Schedule,
+    TemporarySchedule,
+    TemporaryShift,
+    Turn,
+)
+from oncall.rules import LayerData, OverrideData, ScheduleData, Shift, Stint, TemporaryData, Window
 
 log = logging.getLogger(__name__)
 
@@ -36,48 +47,112 @@ class Loaded:
         return [self.people[person] for person in ids]
 
 
-def load(ids: Collection[int], *, start: datetime, end: datetime | None = None) -> dict[int, Loaded]:
-    """What decides who is on call from `start` until `end`, or for ever; two queries for any number."""
+def load(
+    ids: Collection[int], *, start: datetime, end: datetime | None = None, past: bool = False
+) -> dict[int, Loaded]:
+    """What decides who is on call from `start` until `end`, or for ever; two queries for any number of schedules, and
+    two more when one of them has no layer, or has a temporary schedule or a filler.
+
+    `past`: the time may lie before now, when accounts that are switched off today may have been on. One query more.
+    """
     if not ids:
         return {}
-    members = (
+    until = end or _FOREVER
+    found: dict[int, _Parts] = {}
+
+    def part(schedule: Schedule) -> _Parts:
+        return found.setdefault(schedule.pk, _Parts(schedule))
+
+    temporary = Q(temporary__ends_at__gt=start, temporary__starts_at__lte=until)
+    filling = Q(ends_at=None) | Q(ends_at__gt=start)
+    of_it = {"schedule": OuterRef("layer__schedule")}
+    is_rare = False
+    for member in (
         LayerMember.objects.filter(layer__schedule__in=ids)
+        .annotate(
+            is_rare=Exists(TemporarySchedule.objects.filter(ends_at__gt=start, starts_at__lte=until, **of_it))
+            | Exists(Filler.objects.filter(filling, **of_it))
+        )
         .filter(Q(layer__superseded_at=None) | Q(layer__superseded_at__gt=start))
         .select_related("layer__schedule", "user")
         .order_by("layer_id", "position")
-    )
-    overrides = (
-        Override.objects.filter(schedule__in=ids, ends_at__gt=start)
-        .filter(starts_at__lte=end or _FOREVER)
-        .select_related("schedule", "user")
-    )
-    schedules: dict[int, Schedule] = {}
-    layers: dict[int, tuple[Layer, list[int]]] = {}
-    people: dict[int, dict[int, User]] = {}
-    covers: dict[int, list[OverrideData]] = {}
-    for member in members:
-        layer = member.layer
-        schedules[layer.schedule_id] = layer.schedule
-        layers.setdefault(layer.pk, (layer, []))[1].append(member.user_id)
-        people.setdefault(layer.schedule_id, {})[member.user_id] = member.user
-    for override in overrides:
-        schedules[override.schedule_id] = override.schedule
-        covers.setdefault(override.schedule_id, []).append(override_data(override))
-        people.setdefault(override.schedule_id, {})[override.user_id] = override.user
-    return {
-        key: Loaded(
-            ScheduleData(
-                zone=_zone_of(schedule),
-                layers=tuple(
-                    layer_data(layer, who) for layer, who in layers.values() if layer.schedule_id == key
-                ),
-                overrides=tuple(covers.get(key, [])),
-                absent=frozenset(person for person, user in people[key].items() if not user.is_active),
+    ):
+        is_rare = is_rare or member.is_rare
+        mine = part(member.layer.schedule)
+        mine.layers.setdefault(member.layer_id, (member.layer, []))[1].append(member.user_id)
+        mine.people[member.user_id] = member.user
+    with_layers = set(found)
+    for override in Override.objects.filter(
+        schedule__in=ids, ends_at__gt=start, starts_at__lte=until
+    ).select_related("schedule", "user"):
+        mine = part(override.schedule)
+        mine.overrides.append(override_data(override))
+        mine.people[override.user_id] = override.user
+    if is_rare or set(ids) - with_layers:
+        for shift in TemporaryShift.objects.filter(temporary, temporary__schedule__in=ids).select_related(
+            "temporary__schedule", "user"
+        ):
+            mine = part(shift.temporary.schedule)
+            mine.temporary.setdefault(shift.temporary_id, (shift.temporary, []))[1].append(
+                Stint(shift.user_id, shift.starts_at, shift.ends_at)
+            )
+            mine.people[shift.user_id] = shift.user
+        for filler in Filler.objects.filter(filling, schedule__in=ids).select_related("schedule", "user"):
+            mine = part(filler.schedule)
+            mine.fillers.append(Stint(filler.user_id, filler.starts_at, filler.ends_at))
+            mine.people[filler.user_id] = filler.user
+    everybody = {user.pk: user for mine in found.values() for user in mine.people.values()}
+    absent, absences = _absences(everybody, past=past)
+    return {key: mine.loaded(absent=absent, absences=absences) for key, mine in found.items()}
+
+
+@dataclass
+class _Parts:
+    """The rows of one schedule, while they are gathered."""
+
+    schedule: Schedule
+    people: dict[int, User] = field(default_factory=dict)
+    layers: dict[int, tuple[Layer, list[int]]] = field(default_factory=dict)
+    overrides: list[OverrideData] = field(default_factory=list)
+    temporary: dict[int, tuple[TemporarySchedule, list[Stint]]] = field(default_factory=dict)
+    fillers: list[Stint] = field(default_factory=list)
+
+    def loaded(self, *, absent: Collection[int], absences: Iterable[Stint]) -> Loaded:
+        data = ScheduleData(
+            zone=_zone_of(self.schedule),
+            layers=tuple(layer_data(layer, who) for layer, who in self.layers.values()),
+            overrides=tuple(self.overrides),
+            temporary=tuple(
+                TemporaryData(
+                    id=row.pk, starts_at=row.starts_at, ends_at=row.ends_at, created_at=row.created_at,
+                    shifts=tuple(stints),
+                )
+                for row, stints in self.temporary.values()
             ),
-            people[key],
-        )
-        for key, schedule in schedules.items()
-    }
+            fillers=tuple(self.fillers),
+            absent=frozenset(person for person in self.people if person in absent),
+            absences=tuple(absence for absence in absences if absence.user in self.people),
+        )  # fmt: skip
+        return Loaded(data, self.people)
+
+
+def _absences(people: dict[int, User], *, past: bool) -> tuple[set[int], list[Stint]]:
+    """Whose account is off, and for the past: from when to when, as the audit trail has it."""
+    off = {person for person, user in people.items() if not user.is_active}
+    if not past or not people:
+        return off, []
+    entries = AuditEntry.objects.filter(
+        subject__in=people, action__in=["person_deactivated", "person_activated"]
+    ).order_by("at", "id")
+    since: dict[int, datetime] = {}
+    found = []
+    for person, action, at in entries.values_list("subject_id", "action", "at"):
+        if action == "person_deactivated":
+            since.setdefault(person, at)
+        elif person in since:
+            found.append(Stint(person, since.pop(person), at))
+    found += [Stint(person, at) for person, at in since.items() if person in off]
+    return off - since.keys(), found
 
 
 def layer_data(layer: Layer, people: Iterable[int]) -> LayerData:
@@ -90,8 +165,8 @@ def layer_data(layer: Layer, people: Iterable[int]) -> LayerData:
         effective_from=layer.effective_from,
         superseded_at=layer.superseded_at,
         zone=layer.time_zone,
-        unit=layer.turn_unit,
-        length=layer.turn_length,
+        **_turns_of(layer),
+        mode=layer.mode,
         at_once=layer.people_at_once,
         windows=_windows_of(layer),
         people=tuple(people),
@@ -105,6 +180,17 @@ def _windows_of(layer: Layer) -> tuple[Window, ...]:
     except Invalid as problem:
         log.error("Layer %s of schedule %s: %s", layer.pk, layer.schedule_id, problem.message)
         return ()
+
+
+def _turns_of(layer: Layer) -> dict[str, Any]:
+    """The same for its turns: the first person then keeps the turn of a week."""
+    if layer.turn_unit != Turn.CUSTOM:
+        return {"unit": layer.turn_unit, "length": layer.turn_length}
+    try:
+        return {"unit": Turn.CUSTOM, "turns": rules.read_turns(layer.turns)}
+    except Invalid as problem:
+        log.error("Layer %s of schedule %s: %s", layer.pk, layer.schedule_id, problem.message)
+        return {"unit": Turn.WEEKS, "length": 1}
 
 
 def _zone_of(schedule: Schedule) -> str:
@@ -121,6 +207,8 @@ def override_data(override: Override) -> OverrideData:
     return OverrideData(
         id=override.pk,
         user=override.user_id,
+        kind=override.kind,
+        replaces=override.replaces_id,
         starts_at=override.starts_at,
         ends_at=override.ends_at,
         created_at=override.created_at,
@@ -133,7 +221,7 @@ def override_data(override: Override) -> OverrideData:
 def on_call(schedule_ids: Collection[int], at: datetime) -> dict[int, list[User]]:
     """The people on call at `at`, for each id that was asked for; nobody for an id that is unknown.
 
-    Two queries for any number of schedules: paging stands on this.
+    Two queries for any number of schedules, mostly (`load`): paging stands on this.
     """
     loaded = load(schedule_ids, start=at, end=at)
     return {
@@ -142,13 +230,37 @@ def on_call(schedule_ids: Collection[int], at: datetime) -> dict[int, list[User]
     }
 
 
+def next_on_call(schedule_id: int, at: datetime) -> list[User]:
+    """Who comes on call next, of those who are not on call at `at`; nobody if that does not change in 100 days."""
+    loaded = load([schedule_id], start=at, end=at + HORIZON).get(schedule_id)
+    return loaded.users(rules.next_people(ahead(loaded.data, at))) if loaded else []
+
+
+def staffing_changes(schedule_ids: Collection[int], start: datetime, end: datetime) -> list[datetime]:
+    """The instants after `start` and before `end` in which somebody comes or goes in one of these schedules, in order."""
+    loaded = load(schedule_ids, start=start, end=end)
+    return sorted(
+        {at for each in loaded.values() for at in rules.changes(rules.shifts(each.data, start, end))}
+    )
+
+
+def next_staffed(schedule_ids: Collection[int], at: datetime) -> datetime | None:
+    """The first instant from `at` on in which somebody is on call in one of these schedules; None within 100 days."""
+    loaded = load(schedule_ids, start=at, end=at + HORIZON)
+    return min(
+        (span.starts_at for each in loaded.values() for span in ahead(each.data, at) if not span.is_gap),
+        default=None,
+    )
+
+
 @dataclass(frozen=True)
 class Span:
-    """A shift with its people."""
+    """A shift with its people. `note` says what else there is to it: who is off."""
 
     starts_at: datetime
     ends_at: datetime
     people: list[User]
+    note: str = ""
 
     @property
     def is_gap(self) -> bool:
@@ -163,9 +275,11 @@ class Standing:
     people: list[User]
     until: datetime | None  # None: no change within the horizon
     next: Span | None
-    instead_of: list[User]  # whom an override replaces
+    instead_of: list[User]  # whom an override or a temporary schedule replaces
     gaps: list[Span]  # in the next GAP_DAYS
     shifts: list[Span]  # from now to the horizon, gaps included
+    shadows: list[User] = field(default_factory=list)
+    is_filled: bool = False  # nobody else is on call, so the filler is
 
     @property
     def first_gap(self) -> Span | None:
@@ -173,7 +287,7 @@ class Standing:
 
 
 def standings(schedules: Collection[Schedule], at: datetime) -> list[Standing]:
-    """For each schedule who is on call, until when, who is next and where nobody is, in two queries."""
+    """For each schedule who is on call, until when, who is next and where nobody is, in as many queries as `load` takes."""
     loaded = load([schedule.pk for schedule in schedules], start=at, end=at + HORIZON)
     return [_standing(schedule, loaded.get(schedule.pk), at) for schedule in schedules]
 
@@ -201,15 +315,19 @@ def _standing(schedule: Schedule, loaded: Loaded | None, at: datetime) -> Standi
     loaded = loaded or Loaded(ScheduleData(zone=schedule.time_zone))
     spans = [_span(loaded, shift) for shift in ahead(loaded.data, at)]
     current, following = spans[0], spans[1:]
-    override = rules.override_at(loaded.data, at)
+    by_layers = rules.rotation_at(loaded.data, at)
+    own = rules.on_call_at(replace(loaded.data, fillers=()), at)
+    here = {person.pk for person in current.people}
     return Standing(
         schedule=schedule,
         people=current.people,
         until=current.ends_at if following else None,
         next=following[0] if following else None,
-        instead_of=loaded.users(rules.rotation_at(loaded.data, at)) if override else [],
+        instead_of=loaded.users(person for person in by_layers if person not in here),
         gaps=_gaps(spans, at),
         shifts=spans,
+        shadows=loaded.users(rules.shadows_at(loaded.data, at)),
+        is_filled=bool(current.people) and not own,
     )
 
 
@@ -258,6 +376,8 @@ class Calendar:
     layers: list[Row]
     overrides: Row
     final: list[Span]
+    temporary: Row
+    shadows: Row
 
     @property
     def gaps(self) -> list[Span]:
@@ -265,30 +385,64 @@ class Calendar:
 
 
 def calendar(schedule: Schedule, start: datetime, end: datetime) -> Calendar:
-    """Two queries. Layers that were edited are one row: their versions follow each other."""
-    loaded = load([schedule.pk], start=start, end=end).get(schedule.pk) or Loaded(
+    """The queries of `load`. Layers that were edited are one row: their versions follow each other."""
+    loaded = load([schedule.pk], start=start, end=end, past=True).get(schedule.pk) or Loaded(
         ScheduleData(zone=schedule.time_zone)
     )
+    return calendar_of(loaded, start, end)
+
+
+def calendar_of(loaded: Loaded, start: datetime, end: datetime) -> Calendar:
     data = loaded.data
     rows = []
     for position in sorted({layer.position for layer in data.layers}):
-        versions = tuple(layer for layer in data.layers if layer.position == position)
-        alone = ScheduleData(zone=data.zone, layers=versions, absent=data.absent)
+        # Alone a layer shows its own people, also one that only shadows.
+        versions = [layer for layer in data.layers if layer.position == position]
         latest = max(versions, key=lambda layer: (layer.superseded_at is None, layer.counts_from))
+        alone = replace(
+            data, layers=tuple(replace(layer, mode="override") for layer in versions),
+            overrides=(), temporary=(), fillers=(),
+        )  # fmt: skip
         rows.append(
             Row(
                 latest.name or f"Layer {position + 1}",
                 [_span(loaded, shift) for shift in rules.shifts(alone, start, end)],
             )
         )
-    covers = ScheduleData(zone=data.zone, overrides=data.overrides, absent=data.absent)
+    temporary = replace(data, layers=(), overrides=(), fillers=())
     return Calendar(
         starts_at=start,
         ends_at=end,
         layers=rows,
-        overrides=Row("Overrides", [_span(loaded, shift) for shift in rules.shifts(covers, start, end)]),
+        overrides=Row("Overrides", _override_spans(loaded, start, end)),
         final=[_span(loaded, shift) for shift in rules.shifts(data, start, end)],
+        temporary=Row("Temporary", [_span(loaded, shift) for shift in rules.shifts(temporary, start, end)]),
+        shadows=Row("Shadows", [_span(loaded, shift) for shift in rules.shadow_shifts(data, start, end)]),
     )
+
+
+def _override_spans(loaded: Loaded, start: datetime, end: datetime) -> list[Span]:
+    """Who comes or goes by overrides. What a later one replaces altogether is not shown, as it does not count."""
+
+    def acting(at: datetime) -> tuple[int, ...]:
+        found: list[int] = []
+        absent = rules.absent_at(loaded.data, at)
+        for override in rules.overrides_at(loaded.data, at):
+            if override.kind == OverrideKind.REMOVE:
+                found.append(-override.user)
+            elif override.kind != OverrideKind.SHADOW and override.user not in absent:
+                whole = override.kind == OverrideKind.REPLACE and override.replaces is None
+                found = [override.user] if whole else [*found, override.user]
+        return tuple(dict.fromkeys(found))
+
+    edges = [at for override in loaded.data.overrides for at in (override.starts_at, override.ends_at)]
+    spans = []
+    for shift in rules.spans(edges, start, end, acting):
+        off = [loaded.people[-person] for person in shift.people if person < 0]
+        note = f"{', '.join(map(str, off))} off" if off else ""
+        coming = [loaded.people[person] for person in shift.people if person > 0]
+        spans.append(Span(shift.starts_at, shift.ends_at, coming or off, note))
+    return spans
 
 
 # --- rows -------------------------------------------------------------------------------------------

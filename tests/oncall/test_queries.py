@@ -157,7 +157,7 @@ def test_calendar_has_a_row_for_each_layer_and_what_comes_out(cast, django_asser
     start = datetime(2026, 1, 9, 0, 0, tzinfo=UTC)  # a Friday
     make_override(schedule, user=ravi, starts_at=start + HOUR, ends_at=start + 2 * HOUR)
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         calendar = queries.calendar(schedule, start, start + 4 * DAY)
 
     assert [(row.name, spans(row.spans)) for row in calendar.layers] == [

@@ -15,7 +15,7 @@ from oncall.rules import (
     last_instant,
     layer_shifts,
     on_call_at,
-    override_at,
+    overrides_at,
     read_windows,
     rotation_at,
     say_window,
@@ -327,7 +327,7 @@ def test_of_two_overrides_the_one_created_later_wins():
         ("06-02 13:00", "06-02 14:00", (DANA,)),
         ("06-02 14:00", "06-02 15:00", ()),
     ]
-    assert override_at(rota, utc("2026-06-02 12:30")) == later
+    assert overrides_at(rota, utc("2026-06-02 12:30"))[-1] == later
 
 
 def test_person_whose_account_is_off_keeps_the_place_and_is_not_on_call():

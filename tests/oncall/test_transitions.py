@@ -110,7 +110,7 @@ REFUSED = [
     ({}, {"people_at_once": 0}, "layers.0.people_at_once", "At least one person is on call"),
     ({}, {"turn_length": 0}, "layers.0.turn_length", "A turn lasts from 1 to 366 weeks."),
     ({}, {"turn_length": 367, "turn_unit": "hours"}, "layers.0.turn_length", "A turn lasts from 1 to 366 hours."),
-    ({}, {"turn_unit": "moons"}, "layers.0.turn_unit", "A turn is counted in hours, days, weeks."),
+    ({}, {"turn_unit": "moons"}, "layers.0.turn_unit", "A turn is counted in hours, days, weeks, custom."),
     ({}, {"ends_at": MONDAY}, "layers.0.ends_at", "It ends before it starts."),
     ({}, {"ends_at": MONDAY - HOUR}, "layers.0.ends_at", "It ends before it starts."),
     ({}, {"starts_at": datetime(1999, 1, 1, tzinfo=UTC)}, "layers.0.starts_at", "The start lies between"),
