@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import CharField, Exists, OuterRef
-from django.db.models.functions import Cast
+from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat
 
 from core.middleware import database_is_away
 from escalation import engine
-from escalation.models import Run, RunStatus
+from escalation.models import OWN, CoverageGap, Run, RunStatus
 from escalation.targets import catch_all_people
 from incidents import timeline
 from incidents.models import Incident, Kind, Status
@@ -77,6 +77,7 @@ def audit(*, now: datetime) -> Report:
     report = Report(at=now)
     for repair, incident_ids in (
         (_watch_again, _unwatched_incidents(now)),
+        (_watch_more_again, _unwatched_runs(now)),
         (_end_run, _runs_without_need()),
     ):
         for incident_id in incident_ids:
@@ -114,10 +115,37 @@ def _unwatched_incidents(now: datetime) -> list[int]:
     return list(waiting.order_by("pk").values_list("pk", flat=True)[:500])
 
 
+def _unwatched_runs(now: datetime) -> list[int]:
+    """Incidents of which something else waits without a timer: a team that was called in, more answers, whoever comes
+    on call next, a tier that has nobody yet."""
+    whole = Cast(OuterRef("pk"), CharField())
+    own = Cast(OuterRef("incident_id"), CharField())
+    more = Concat(own, Value(":"), whole, output_field=CharField())
+    active = Run.objects.exclude(status=RunStatus.STOPPED).filter(started_at__lt=now - SETTLING)
+    steps = active.filter(due_at__isnull=False).exclude(incident__status=Status.TRIGGERED, origin=OWN)
+    lost = steps.filter(
+        Q(origin=OWN) & ~Exists(Timer.objects.filter(kind=engine.STEP, key=own))
+        | ~Q(origin=OWN) & ~Exists(Timer.objects.filter(kind=engine.STEP, key=more))
+    )
+    handoffs = active.filter(handoff_at__isnull=False).filter(
+        ~Exists(Timer.objects.filter(kind=engine.HANDOFF, key=whole))
+    )
+    holds = CoverageGap.objects.filter(look_at__isnull=False, at__lt=now - SETTLING).filter(
+        ~Exists(Timer.objects.filter(kind=engine.HOLD, key=whole))
+    )
+    found = {
+        pk for rows in (lost, handoffs, holds) for pk in rows.values_list("incident_id", flat=True)[:500]
+    }
+    return sorted(found)
+
+
 def _runs_without_need() -> list[int]:
     """No timer outlives its incident's need of it."""
-    running = Run.objects.exclude(status=RunStatus.STOPPED).exclude(incident__status=Status.TRIGGERED)
-    return list(running.values_list("incident_id", flat=True)[:500])
+    needed = Q(incident__status=Status.TRIGGERED) | Q(incident__status=Status.ACKNOWLEDGED) & (
+        ~Q(origin=OWN) | Q(status=RunStatus.GATHERING)
+    )
+    running = Run.objects.exclude(status=RunStatus.STOPPED).exclude(needed)
+    return list(running.values_list("incident_id", flat=True).distinct()[:500])
 
 
 @transaction.atomic
@@ -135,12 +163,23 @@ def _watch_again(incident_id: int, *, now: datetime) -> str:
 
 
 @transaction.atomic
+def _watch_more_again(incident_id: int, *, now: datetime) -> str:
+    """What was wrong; empty: nothing any more."""
+    incident = lock_incident(incident_id)
+    wrong = engine.set_lost_timers(incident, now=now)
+    if wrong:
+        timeline.record(
+            incident, Kind.REPAIRED, at=now, text=f"found by the auditor: {wrong}; it is set again"
+        )
+    return wrong
+
+
+@transaction.atomic
 def _end_run(incident_id: int, *, now: datetime) -> str:
     """What was wrong; empty: nothing any more."""
     incident = lock_incident(incident_id)
-    if incident.status == Status.TRIGGERED:
+    if not engine.stop_needless(incident, now=now):
         return ""
-    engine.stop(incident, now=now)
     return "its escalation was still running"
 
 

@@ -10,8 +10,9 @@ from django.db.models import Count, QuerySet
 from accounts.models import User
 from catalog.models import Service
 from escalation import rules
-from escalation.engine import fallback_snapshot, snapshot_of
+from escalation.engine import own_run
 from escalation.models import Policy, Run, RunStatus, ServicePolicy
+from escalation.snapshots import snapshot_for
 from incidents.models import Incident, Kind, Page, PageStatus, Status
 
 
@@ -54,7 +55,7 @@ class Ladder:
 
 def ladder(incident: Incident, *, now: datetime) -> Ladder | None:
     """Every tier of the incident's policy with what happened there or when it will. None: no escalation yet."""
-    run = Run.objects.filter(incident=incident).first()
+    run = own_run(incident)
     if run is None:
         return None
     snapshot = run.snapshot
@@ -172,8 +173,7 @@ def policy_of(service: Service) -> Policy | None:
 
 def what_pages(service: Service) -> dict[str, Any]:
     """The snapshot that an incident of this service would get now."""
-    policy = policy_of(service)
-    return snapshot_of(policy) if policy else fallback_snapshot()
+    return snapshot_for(service)[1]
 
 
 def runs_of(policy: Policy) -> QuerySet[Run]:

@@ -6,11 +6,11 @@ Locks are taken in this order: service, incident, notification, timer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from accounts.permissions import at_least
@@ -63,6 +63,11 @@ def topic(incident: Incident) -> str:
     return f"incident:{incident.pk}"
 
 
+EACH = ":each"
+"""Ending of the step_key of pages that somebody else's answer does not end: more than one person has to answer, or it is
+another team that is called. Their messages have a topic of their own, which `call_off` ends."""
+
+
 # ---------------------------------------------------------------------------------------------------- beginning
 
 
@@ -70,13 +75,16 @@ def topic(incident: Incident) -> str:
 def trigger(
     *, service: Service, title: str, severity: int, urgency: str, now: datetime, by: User | None = None,
     opened_from: str = "", impact: str = "", is_drill: bool = False, data: dict[str, Any] | None = None,
-    follows: Incident | None = None,
+    follows: Incident | None = None, repage_at: datetime | None = None, tier0_until: datetime | None = None,
 ) -> Incident:  # fmt: skip
-    """Open an incident; the escalation begins in the same transaction. `opened_from` names the sender, if it was one."""
+    """Open an incident; the escalation begins in the same transaction. `opened_from` names the sender, if it was one.
+
+    `tier0_until`: an automated action comes first, and people are paged then unless it has helped.
+    """
     incident = Incident.objects.create(
         title=clean_text(title)[:300], service=service, severity=severity, urgency=urgency,
         impact=clean_text(impact)[:300], is_drill=is_drill, opened_by=by, opened_from=opened_from[:120],
-        triggered_at=now, last_event_at=now, follows=follows,
+        triggered_at=now, last_event_at=now, follows=follows, repage_at=repage_at, tier0_until=tier0_until,
     )  # fmt: skip
     PhaseStamp.objects.create(incident=incident, phase=Phase.DETECTION, at=now)
     timeline.record(
@@ -138,7 +146,7 @@ def acknowledge(
     incident.acknowledged_at = incident.acknowledged_at or now
     incident.fence += 1
     incident.save(update_fields=["status", "acknowledged_at", "acknowledged_by", "fence"])
-    page = _call_off_pages(incident, answered_by=by, now=now)
+    page = _call_off_pages(incident, answered_by=by, now=now, each=False)
     took = now - (page.paged_at if page else incident.triggered_at)
     timeline.record(
         incident, Kind.ACKNOWLEDGED, at=now, actor=by, actor_name=by_name,
@@ -157,11 +165,14 @@ def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, vi
     """Somebody was first. Whoever was called in since, or answers besides, is noted once; the state stays."""
     if by is None:
         return incident
-    called = _calls(incident).filter(recipient=by, status=PageStatus.PAGING)
+    called = _calls(incident).filter(
+        Q(status=PageStatus.PAGING) | Q(status=PageStatus.MISSED, step_key__endswith=EACH), recipient=by
+    )
     answers_a_call = called.exists()
     if answers_a_call:
+        about = _topics(incident, called)
         called.update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-        cancel_topic(topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=by)
+        _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=by)
     elif by.pk == incident.acknowledged_by_id or _is_noted(incident, by):
         return incident
     timeline.record(
@@ -215,9 +226,18 @@ def contain(
 
 @transaction.atomic
 def resolve(
-    *, incident_id: int, by: User | None, now: datetime, by_name: str = "", note: str = ""
+    *,
+    incident_id: int,
+    by: User | None,
+    now: datetime,
+    by_name: str = "",
+    note: str = "",
+    guard_minutes: int = 0,
 ) -> Incident:
-    """It is over: nothing of it pages any more. Resolving again changes nothing."""
+    """It is over: nothing of it pages any more. Resolving again changes nothing.
+
+    `guard_minutes`: for so long repeats of what still fires open nothing. Then the next one does.
+    """
     incident = lock_incident(incident_id)
     if incident.status == Status.RESOLVED:
         return incident
@@ -228,20 +248,27 @@ def resolve(
     incident.fence += 1
     incident.save(update_fields=["status", "resolved_at", "resolved_by", "fence"])
     _call_off_pages(incident, answered_by=None, now=now)
+    guard_until = now + timedelta(minutes=guard_minutes) if guard_minutes > 0 else None
     still_firing = incident.alerts.filter(status=AlertStatus.FIRING).update(
-        status=AlertStatus.RESOLVED, resolved_at=now, closed_by_hand=True
-    )
+        status=AlertStatus.RESOLVED, resolved_at=now, closed_by_hand=True, guard_until=guard_until,
+        flapping_since=None, held_clear_at=None,
+    )  # fmt: skip
     firing = (
         f"; {still_firing} {'alert was' if still_firing == 1 else 'alerts were'} still firing"
         if still_firing
         else ""
     )
+    if still_firing and guard_until:
+        firing += (
+            f", and repeats of {'it' if still_firing == 1 else 'them'} page nobody for {guard_minutes} min"
+        )
     timeline.record(
         incident, Kind.RESOLVED, at=now, actor=by, actor_name=by_name,
         text=f"resolved, {duration(now - incident.triggered_at)} after detection{_colon(note)}{firing}",
         data={
             "seconds": int((now - incident.triggered_at).total_seconds()), "note": clean_text(note),
             "by_sender": by is None, "still_firing": still_firing,
+            **({"guard_until": guard_until.isoformat()} if still_firing and guard_until else {}),
         },
     )  # fmt: skip
     _advance_phase(incident, Phase.REVIEW, now=now)
@@ -291,7 +318,7 @@ def _fire_again(incident: Incident) -> None:
     try:
         with transaction.atomic():
             ended.exclude(Exists(began_anew)).update(
-                status=AlertStatus.FIRING, resolved_at=None, closed_by_hand=False
+                status=AlertStatus.FIRING, resolved_at=None, closed_by_hand=False, guard_until=None
             )
     except IntegrityError:
         pass  # one of them has begun anew in this moment; then they stay with the senders' next words
@@ -610,11 +637,14 @@ def page_people(
     return pages
 
 
-def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
-    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted."""
+def miss_pages(incident: Incident, *, now: datetime, steps: str = "") -> list[Page]:
+    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted.
+
+    `steps`: only those whose step_key begins so.
+    """
     waiting = list(
         _calls(incident)
-        .filter(status=PageStatus.PAGING, answer_by__lte=now)
+        .filter(status=PageStatus.PAGING, answer_by__lte=now, step_key__startswith=steps)
         .select_related("recipient")
         .order_by("pk")
     )
@@ -647,23 +677,55 @@ def _calls(incident: Incident) -> QuerySet[Page]:
     return incident.pages.filter(purpose=PagePurpose.ANSWER)
 
 
-def _call_off_pages(incident: Incident, *, answered_by: User | None, now: datetime) -> Page | None:
-    """End every waiting page, and every message of it that has not gone out. The answering person's latest page."""
+def _call_off_pages(
+    incident: Incident, *, answered_by: User | None, now: datetime, each: bool = True
+) -> Page | None:
+    """End every waiting page, and every message of it that has not gone out. The answering person's latest page.
+
+    `each` False: pages that wait for their own person's answer stay.
+    """
     answered = None
     if answered_by is not None:
         mine = _calls(incident).filter(
             recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED]
         )
         answered = mine.order_by("-pk").first()
-        mine.filter(status=PageStatus.PAGING).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
+        about = _topics(incident, mine)
+        mine.filter(Q(status=PageStatus.PAGING) | Q(step_key__endswith=EACH)).update(
+            status=PageStatus.ACKNOWLEDGED, ended_at=now
+        )
         if answered is not None:
             Page.objects.filter(pk=answered.pk).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-            cancel_topic(
-                topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=answered_by
-            )
-    _calls(incident).filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
-    cancel_topic(topic=topic(incident), now=now)
+            _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=answered_by)
+    others = _calls(incident)
+    if not each:
+        others = others.exclude(step_key__endswith=EACH)
+    about = _topics(incident, others) if each else [topic(incident)]
+    others.filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
+    _end_messages(about, now=now)
     return answered
+
+
+def call_off(incident: Incident, *, about: str, now: datetime) -> None:
+    """End the pages whose messages have this topic, and the messages. For callers that hold the lock."""
+    _calls(incident).filter(status=PageStatus.PAGING, notification__topic=about).update(
+        status=PageStatus.CANCELLED, ended_at=now
+    )
+    cancel_topic(topic=about, now=now)
+
+
+def _topics(incident: Incident, pages: QuerySet[Page]) -> list[str]:
+    """What the messages of these pages are about: the incident, and each step that waits for more answers."""
+    own = pages.filter(step_key__endswith=EACH).order_by("notification__topic")
+    return [topic(incident), *own.values_list("notification__topic", flat=True).distinct()]
+
+
+def _end_messages(
+    topics: Sequence[str], *, now: datetime, status: str = NotificationStatus.CANCELLED,
+    recipient: User | None = None,
+) -> None:  # fmt: skip
+    for each in topics:
+        cancel_topic(topic=each, now=now, status=status, recipient=recipient)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
