@@ -89,6 +89,14 @@ LOOKS: dict[str, Look] = {
     Kind.AMENDED: Look("pencil", "other", "message"),
     Kind.MARKED: Look("pin", "other", "message"),
     Kind.PHASE_CORRECTED: Look("history", "other", "course"),
+    Kind.ALERT_MOVED: Look("arrows-split", "alert", "alert"),
+    Kind.ALERT_MUTED: Look("bell-off", "other", "alert"),
+    Kind.FLAPPING: Look("repeat", "soon", "alert"),
+    Kind.REPAGED: Look("bell-ringing", "page", "page"),
+    Kind.MERGED: Look("git-merge", "other", "course"),
+    Kind.UNMERGED: Look("rotate", "soon", "course"),
+    Kind.MAINTENANCE: Look("tool", "other", "alert"),
+    Kind.TIER0: Look("robot", "other", "page"),
 }
 _PLAIN = Look("point", "other", "course")
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import User
 from accounts.permissions import at_least
@@ -61,11 +61,6 @@ def lock_incident(incident_id: int) -> Incident:
 
 def topic(incident: Incident) -> str:
     return f"incident:{incident.pk}"
-
-
-EACH = ":each"
-"""Ending of the step_key of pages that somebody else's answer does not end: more than one person has to answer, or it is
-another team that is called. Their messages have a topic of their own, which `call_off` ends."""
 
 
 # ---------------------------------------------------------------------------------------------------- beginning
@@ -146,7 +141,7 @@ def acknowledge(
     incident.acknowledged_at = incident.acknowledged_at or now
     incident.fence += 1
     incident.save(update_fields=["status", "acknowledged_at", "acknowledged_by", "fence"])
-    page = _call_off_pages(incident, answered_by=by, now=now, each=False)
+    page = _call_off_pages(incident, answered_by=by, now=now)
     took = now - (page.paged_at if page else incident.triggered_at)
     timeline.record(
         incident, Kind.ACKNOWLEDGED, at=now, actor=by, actor_name=by_name,
@@ -165,14 +160,11 @@ def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, vi
     """Somebody was first. Whoever was called in since, or answers besides, is noted once; the state stays."""
     if by is None:
         return incident
-    called = _calls(incident).filter(
-        Q(status=PageStatus.PAGING) | Q(status=PageStatus.MISSED, step_key__endswith=EACH), recipient=by
-    )
+    called = _calls(incident).filter(recipient=by, status=PageStatus.PAGING)
     answers_a_call = called.exists()
     if answers_a_call:
-        about = _topics(incident, called)
         called.update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-        _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=by)
+        cancel_topic(topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=by)
     elif by.pk == incident.acknowledged_by_id or _is_noted(incident, by):
         return incident
     timeline.record(
@@ -637,14 +629,11 @@ def page_people(
     return pages
 
 
-def miss_pages(incident: Incident, *, now: datetime, steps: str = "") -> list[Page]:
-    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted.
-
-    `steps`: only those whose step_key begins so.
-    """
+def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
+    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted."""
     waiting = list(
         _calls(incident)
-        .filter(status=PageStatus.PAGING, answer_by__lte=now, step_key__startswith=steps)
+        .filter(status=PageStatus.PAGING, answer_by__lte=now)
         .select_related("recipient")
         .order_by("pk")
     )
@@ -677,55 +666,23 @@ def _calls(incident: Incident) -> QuerySet[Page]:
     return incident.pages.filter(purpose=PagePurpose.ANSWER)
 
 
-def _call_off_pages(
-    incident: Incident, *, answered_by: User | None, now: datetime, each: bool = True
-) -> Page | None:
-    """End every waiting page, and every message of it that has not gone out. The answering person's latest page.
-
-    `each` False: pages that wait for their own person's answer stay.
-    """
+def _call_off_pages(incident: Incident, *, answered_by: User | None, now: datetime) -> Page | None:
+    """End every waiting page, and every message of it that has not gone out. The answering person's latest page."""
     answered = None
     if answered_by is not None:
         mine = _calls(incident).filter(
             recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED]
         )
         answered = mine.order_by("-pk").first()
-        about = _topics(incident, mine)
-        mine.filter(Q(status=PageStatus.PAGING) | Q(step_key__endswith=EACH)).update(
-            status=PageStatus.ACKNOWLEDGED, ended_at=now
-        )
+        mine.filter(status=PageStatus.PAGING).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
         if answered is not None:
             Page.objects.filter(pk=answered.pk).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-            _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=answered_by)
-    others = _calls(incident)
-    if not each:
-        others = others.exclude(step_key__endswith=EACH)
-    about = _topics(incident, others) if each else [topic(incident)]
-    others.filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
-    _end_messages(about, now=now)
+            cancel_topic(
+                topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=answered_by
+            )
+    _calls(incident).filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
+    cancel_topic(topic=topic(incident), now=now)
     return answered
-
-
-def call_off(incident: Incident, *, about: str, now: datetime) -> None:
-    """End the pages whose messages have this topic, and the messages. For callers that hold the lock."""
-    _calls(incident).filter(status=PageStatus.PAGING, notification__topic=about).update(
-        status=PageStatus.CANCELLED, ended_at=now
-    )
-    cancel_topic(topic=about, now=now)
-
-
-def _topics(incident: Incident, pages: QuerySet[Page]) -> list[str]:
-    """What the messages of these pages are about: the incident, and each step that waits for more answers."""
-    own = pages.filter(step_key__endswith=EACH).order_by("notification__topic")
-    return [topic(incident), *own.values_list("notification__topic", flat=True).distinct()]
-
-
-def _end_messages(
-    topics: Sequence[str], *, now: datetime, status: str = NotificationStatus.CANCELLED,
-    recipient: User | None = None,
-) -> None:  # fmt: skip
-    for each in topics:
-        cancel_topic(topic=each, now=now, status=status, recipient=recipient)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers

@@ -107,13 +107,48 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+def call(
+    method: str, address: str, *, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and beginning of the answer to one request that is no message, behind the same guard.
+
+    Raises TransientError and PermanentError.
+    """
+    try:
+        validate_url(address)
+        url = httpx.URL(address)
+    except ValidationError as error:
+        raise PermanentError(error.messages[0]) from None
+    except httpx.InvalidURL as error:
+        raise PermanentError(f"Not an address: {error}") from None
+    port = url.port or (443 if url.scheme == "https" else 80)
+    line = _Line(target=_checked_address(url.raw_host.decode(), port), last_look=lambda: True)
+    sent = {"Host": url.netloc.decode(), "User-Agent": "Muster", **(headers or {})}
+    if method != "GET":
+        sent["Content-Length"] = str(len(body))
+    try:
+        return _exchange(method, url, port, body, sent, line)
+    except httpcore.TimeoutException:
+        raise TransientError(f"No answer within {ANSWER_SECONDS:.0f} s") from None
+    except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
+        raise TransientError(f"Cannot connect: {one_line(str(error))[:200]}") from None
+
+
 def _post(url: httpx.URL, port: int, body: bytes, headers: dict[str, str], line: "_Line") -> tuple[int, str]:
-    """Status and the first words of the answer. No redirect is followed and no proxy used: both would undo the check."""
+    """Status and the first words of the answer."""
+    status, kept = _exchange("POST", url, port, body, headers, line)
+    return status, one_line(kept.decode("utf-8", "replace"))[:160]
+
+
+def _exchange(
+    method: str, url: httpx.URL, port: int, body: bytes, headers: dict[str, str], line: "_Line"
+) -> tuple[int, bytes]:
+    """No redirect is followed and no proxy used: both would undo the check."""
     timeout = {"connect": CONNECT_SECONDS, "read": ANSWER_SECONDS, "write": ANSWER_SECONDS, "pool": 1.0}
     with (
         httpcore.ConnectionPool(ssl_context=_tls(), network_backend=line) as pool,
         pool.stream(
-            "POST",
+            method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port, target=url.raw_path),
             headers=headers,
             content=body,
@@ -125,8 +160,7 @@ def _post(url: httpx.URL, port: int, body: bytes, headers: dict[str, str], line:
             kept += chunk
             if len(kept) >= ANSWER_BYTES:
                 break
-        text = kept[:ANSWER_BYTES].decode("utf-8", "replace")
-        return response.status, one_line(text)[:160]
+        return response.status, kept[:ANSWER_BYTES]
 
 
 class _Line(httpcore.NetworkBackend):
