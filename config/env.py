@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from notifications.phone_accounts import Account, read_accounts
+from notifications.rules import Limit
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHORTEST_KEY = 32
 
@@ -111,6 +114,27 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _base_url(value: str) -> str:
     return _url("http", "https")(value).rstrip("/")
+
+
+def _providers(kind: str) -> Callable[[str], list[Account]]:
+    return lambda value: read_accounts(kind, value)
+
+
+_CAN_BE_LIMITED = {
+    "email", "sms", "voice", "push", "ntfy", "telegram", "matrix", "slack", "teams", "discord", "apprise", "webhook",
+}  # fmt: skip
+
+
+def _limits(value: str) -> dict[str, list[Limit]]:
+    """`sms=1/1,5/15 voice=3/15`: one message in a minute, five in 15; three calls in 15."""
+    found: dict[str, list[Limit]] = {}
+    for word in "" if value == "none" else value.split():
+        kind, _, text = word.partition("=")
+        match = [re.fullmatch(r"(\d{1,4})/(\d{1,4})", part) for part in text.split(",")]
+        if kind not in _CAN_BE_LIMITED or not all(each and int(each[1]) and int(each[2]) for each in match):
+            raise ValueError("must be limits as sms=1/1,5/15 voice=3/15 (messages/minutes), or none")
+        found[kind] = [Limit(int(each[1]), int(each[2])) for each in match if each]
+    return found
 
 
 SETTINGS = [
@@ -227,6 +251,41 @@ SETTINGS = [
         meaning="Sender of the mails.",
     ),
     Setting(
+        name="MUSTER_SMS_PROVIDERS",
+        default="",
+        read=_providers("sms"),
+        meaning="Accounts for SMS in the order of use, separated by blanks: `twilio://SID:TOKEN@?from=+4930123456` or "
+        "`vonage://KEY:SECRET@?from=Muster&signature_secret=…`. A host after the @ replaces the provider's own. Without it "
+        "people cannot add SMS.",
+    ),
+    Setting(
+        name="MUSTER_VOICE_PROVIDERS",
+        default="",
+        read=_providers("voice"),
+        meaning="The same for calls: `twilio://SID:TOKEN@?from=+4930123456` or "
+        "`vonage://APPLICATION@?from=+4930123456&key_file=/etc/muster/vonage.pem&signature_secret=…`.",
+    ),
+    Setting(
+        name="MUSTER_PHONE_CALLBACKS",
+        default="false",
+        read=_yes_no,
+        meaning="Whether those providers can reach `MUSTER_BASE_URL`. Then keys and SMS replies work; without it people "
+        "answer with the link, and Muster asks the providers what became of a message.",
+    ),
+    Setting(
+        name="MUSTER_MESSAGE_LIMITS",
+        default="sms=1/1,5/15,11/60,21/180 voice=1/1,3/15,7/60,15/180",
+        read=_limits,
+        meaning="How many messages one contact method gets at most, as messages/minutes. What is over waits and leaves as "
+        "one message. An incident's first page never waits. `none`: no limits.",
+    ),
+    Setting(
+        name="MUSTER_BUNDLE_SECONDS",
+        default="15",
+        read=_whole(0, 120),
+        meaning="A message takes along what else is due by the same contact method within so many seconds.",
+    ),
+    Setting(
         name="MUSTER_HEARTBEAT_URL",
         default="",
         read=_url("http", "https"),
@@ -332,7 +391,10 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
             values[setting.name] = setting.read(raw)
         except ValueError as error:
             # An address may hold a password, so only plain values are repeated.
-            is_plain = len(raw) <= 60 and "/" not in raw and "@" not in raw and "SECRET" not in setting.name
+            is_plain = (
+                len(raw) <= 60 and "/" not in raw and "@" not in raw and "SECRET" not in setting.name
+                and not setting.name.endswith("_PROVIDERS")
+            )  # fmt: skip
             shown = f", not {raw!r}" if is_plain else ""
             raise SettingError(f"{setting.name} {error}{shown}.") from None
     if values["MUSTER_OIDC_ISSUER"] and not values["MUSTER_OIDC_CLIENT_ID"]:

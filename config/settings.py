@@ -298,6 +298,14 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = str(MUSTER_HOME / "mail")
 
+# --- phones ---------------------------------------------------------------------------------------------------
+
+MUSTER_SMS_PROVIDERS = ENV["MUSTER_SMS_PROVIDERS"]
+MUSTER_VOICE_PROVIDERS = ENV["MUSTER_VOICE_PROVIDERS"]
+MUSTER_PHONE_CALLBACKS: bool = ENV["MUSTER_PHONE_CALLBACKS"]
+MUSTER_MESSAGE_LIMITS = ENV["MUSTER_MESSAGE_LIMITS"]
+MUSTER_BUNDLE_SECONDS: int = ENV["MUSTER_BUNDLE_SECONDS"]
+
 # --- time, language, files ----------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from incidents import replies as _replies  # noqa: F401  registers itself, as the subscribers below do
 from incidents import timeline
 from incidents.grouping import subscribers as grouping_subscribers  # noqa: F401  registers itself, as the next three do
 from incidents.models import Kind, Page

@@ -1,21 +1,17 @@
 """A person's contact methods and rules: what may be added, and what removing means."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 from django.urls import reverse
 
 from accounts.models import ContactKind, ContactMethod, User
 from core.errors import Invalid, Missing, Refused
-from notifications import queries, rules, transitions, verification
-from notifications.channels.webhook import validate_url
+from notifications import kinds, queries, rules, transitions, verification
 from notifications.models import Notification, NotificationRule, Urgency
-
-_CHECKS = {ContactKind.EMAIL: validate_email, ContactKind.WEBHOOK: validate_url}
-_HELP = {ContactKind.EMAIL: "This is not an e-mail address. Example: ravi@example.org"}
+from notifications.sealing import seal
 
 
 def method_of(user: User, method_id: int) -> ContactMethod:
@@ -27,31 +23,59 @@ def method_of(user: User, method_id: int) -> ContactMethod:
 
 
 @transaction.atomic
-def add_method(*, user: User, kind: str, address: str, label: str, now: datetime) -> ContactMethod:
-    """Not used before it is verified; a code is on its way at once. Raises Invalid with the field."""
+def add_method(
+    *, user: User, kind: str, given: Mapping[str, str], label: str, now: datetime
+) -> ContactMethod:
+    """Not used before it is verified; a code is on its way at once. `given` holds the fields of `kinds.py`.
+
+    Raises Invalid with the field.
+    """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    address, label = address.strip(), label.strip()
-    if kind not in ContactKind.values:
-        raise Invalid("Not added.", fields={"kind": [f"One of {', '.join(ContactKind.labels)}."]})
-    if not address or len(address) > 500 or "\x00" in address:
-        raise Invalid("Not added.", fields={"address": ["Give an address of at most 500 characters."]})
+    label = label.strip()
+    target = kinds.read(kind, given)
     if len(label) > 60 or "\x00" in label:
         raise Invalid("Not added.", fields={"label": ["At most 60 characters."]})
-    try:
-        _CHECKS[ContactKind(kind)](address)
-    except ValidationError as error:
-        says = _HELP.get(ContactKind(kind)) or error.messages[0]
-        raise Invalid("Not added.", fields={"address": [says]}) from None
-    mine = user.contact_methods.all()
-    if any(each.kind == kind and each.address.lower() == address.lower() for each in mine):
-        raise Invalid("Not added.", fields={"address": ["You have this one already."]})
+    mine = list(user.contact_methods.all())
+    if any(each.kind == kind and _is_same(each, target) for each in mine):
+        first = kinds.KINDS[kind].fields[0].name
+        raise Invalid("Not added.", fields={first: ["You have this one already."]})
     if len(mine) >= rules.MAX_METHODS:
         raise Refused(f"You have {len(mine)} contact methods, which is the most. Remove one first.")
     method = ContactMethod.objects.create(
-        user=user, kind=kind, address=address, label=label,
-        secret=secrets.token_hex(24) if kind == ContactKind.WEBHOOK else "",
+        user=user, kind=kind, address=target.shown, label=label, sealed=seal(target.whole) if target.whole else "",
+        secret=_new_secret() if kind == ContactKind.WEBHOOK else "",
     )  # fmt: skip
     verification.send_code(method=method, now=now)
+    return method
+
+
+def _is_same(method: ContactMethod, target: kinds.Target) -> bool:
+    return method.address.lower() == target.shown.lower()
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(24)
+
+
+@transaction.atomic
+def rotate_secret(*, user: User, method_id: int) -> ContactMethod:
+    """Webhooks are signed with a new secret and with the one before, until `end_rotation` ends that."""
+    method = ContactMethod.objects.select_for_update(no_key=True).filter(pk=method_id, user=user).first()
+    if method is None or not method.secret:
+        raise Missing("You have no such webhook.")
+    method.secret = f"{_new_secret()},{method.secret.split(',')[0]}"
+    method.save(update_fields=["secret"])
+    return method
+
+
+@transaction.atomic
+def end_rotation(*, user: User, method_id: int) -> ContactMethod:
+    """From now on only the newest secret signs."""
+    method = ContactMethod.objects.select_for_update(no_key=True).filter(pk=method_id, user=user).first()
+    if method is None or not method.secret:
+        raise Missing("You have no such webhook.")
+    method.secret = method.secret.split(",")[0]
+    method.save(update_fields=["secret"])
     return method
 
 

@@ -2,6 +2,7 @@
 
 import enum
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -142,6 +143,7 @@ def claim(*, status: str, active: bool, attempts: int, claimed_at: datetime | No
 class Verdict(enum.Enum):
     SENT = "sent"
     RETRY = "retry"
+    AGAIN = "again"  # it was to leave with one that nobody wants any more; without that one, at once
     FAILED = "failed"
     CANCELLED = "cancelled"
     IGNORE = "ignore"  # a newer attempt, or the end, has overtaken it
@@ -153,11 +155,13 @@ def verdict(*, outcome: str, status: str, active: bool, attempts: int, attempt: 
     What was sent was sent, however late the news: only then is the ledger true.
     """
     if outcome == "sent":
-        return Verdict.IGNORE if status == "sent" else Verdict.SENT
+        return Verdict.IGNORE if status in ("sent", "machine") else Verdict.SENT
     if status != "sending" or attempts != attempt:
         return Verdict.IGNORE
-    if outcome == "dropped" or not active:
+    if not active:
         return Verdict.CANCELLED
+    if outcome == "dropped":
+        return Verdict.AGAIN
     if outcome == "permanent" or attempts >= MAX_ATTEMPTS:
         return Verdict.FAILED
     return Verdict.RETRY
@@ -197,6 +201,185 @@ def short_text(*, title: str, body: str, link: str, limit: int = 160) -> str:
 def subject(title: str) -> str:
     """One line, whatever the title holds: a line break would end the header."""
     return " ".join(title.split())[:200]
+
+
+# --- several at once --------------------------------------------------------------------------------------------
+
+MOST_IN_A_BUNDLE = 20
+REPLY_CODES = 999
+GOOD_FOR = timedelta(hours=48)
+"""How long a reply code and the link to all of a bundle work, as long as the link in a page."""
+
+
+def bundle_title(titles: Sequence[str]) -> str:
+    return f"{len(titles)} pages wait for you: {titles[0]}"
+
+
+def bundle_body(*, titles: Sequence[str], held_back: int, held_why: str) -> str:
+    """One line for each, the first to be told first."""
+    lines = [f"{number}. {subject(title)}" for number, title in enumerate(titles, start=1)]
+    if held_back:
+        were = "was" if held_back == 1 else "were"
+        lines.append(f"Held back: {held_back} of these {were} held back, because {held_why}.")
+    return "\n".join(lines)
+
+
+def bundle_sms(
+    *, titles: Sequence[tuple[str, int | None]], link: str, may_reply: bool, limit: int = 440
+) -> str:
+    """As many titles as fit; the link and how to reply are never cut."""
+    head = f"{len(titles)} pages wait for you."
+    tail = f" All: {link}" if link else ""
+    if may_reply:
+        tail = f" Reply ack all, or ack and a number.{tail}"
+    text, left = head, limit - len(head) - len(tail)
+    for number, (title, code) in enumerate(titles):
+        label = f"{code}: " if may_reply and code else ""
+        line = f" {label}{subject(title)[:70].rstrip(' .')}."
+        more = f" And {len(titles) - number} more."
+        if len(line) > left - (len(more) if number + 1 < len(titles) else 0):
+            text += more
+            break
+        text, left = text + line, left - len(line)
+    return text + tail
+
+
+def spoken(*, titles: Sequence[str], test: bool, keys: bool) -> str:
+    """What a call says: what it is about before anything else."""
+    if test:
+        return "This is a test call from Muster. Nothing is burning and nothing is expected of you. Goodbye."
+    several = len(titles) > 1
+    head = f"This is Muster. {len(titles)} pages wait for you. " if several else "This is Muster. "
+    said = ". ".join(subject(title).rstrip(".") for title in titles[:5])
+    rest = f". And {len(titles) - 5} more" if len(titles) > 5 else ""
+    return f"{head}{said}{rest}. {spoken_keys(several=several) if keys else _WITHOUT_KEYS}"
+
+
+_WITHOUT_KEYS = "Answer with the link in your other messages, or sign in. This call is no acknowledgement."
+
+
+def spoken_keys(*, several: bool) -> str:
+    every = " all" if several else ""
+    return f"Press 4 to acknowledge{every}, 5 to escalate{every}, 6 to resolve{every}, 0 for help, star to hear it again."
+
+
+SPOKEN_HELP = (
+    "Acknowledge says that you have it, and nobody else is paged. Escalate pages the next people at once. Resolve says "
+    "that it is over. Hanging up changes nothing: you are paged again."
+)
+
+
+# --- not too many -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limit:
+    count: int
+    minutes: int
+
+    @property
+    def span(self) -> timedelta:
+        return timedelta(minutes=self.minutes)
+
+    def __str__(self) -> str:
+        return f"{self.count} in {self.minutes} min {'is' if self.count == 1 else 'are'} the most"
+
+
+def free_at(
+    *, left: Sequence[datetime], limits: Sequence[Limit], now: datetime
+) -> tuple[datetime, Limit] | None:
+    """When the next message may leave, and which limit says so, given when the earlier ones left. None: now."""
+    latest: tuple[datetime, Limit] | None = None
+    for limit in limits:
+        within = sorted(at for at in left if at > now - limit.span)
+        if len(within) >= limit.count:
+            free = within[-limit.count] + limit.span
+            if latest is None or free > latest[0]:
+                latest = (free, limit)
+    return latest
+
+
+# --- what people reply ------------------------------------------------------------------------------------------
+
+ACKNOWLEDGE, ESCALATE, RESOLVE, HELP, REPEAT = "acknowledge", "escalate", "resolve", "help", "repeat"
+KEYS = {"4": ACKNOWLEDGE, "5": ESCALATE, "6": RESOLVE, "0": HELP, "*": REPEAT}
+_WORDS = {
+    "ack": ACKNOWLEDGE, "acknowledge": ACKNOWLEDGE, "a": ACKNOWLEDGE, "4": ACKNOWLEDGE,
+    "esc": ESCALATE, "escalate": ESCALATE, "e": ESCALATE, "5": ESCALATE,
+    "res": RESOLVE, "resolve": RESOLVE, "r": RESOLVE, "6": RESOLVE,
+    "help": HELP, "?": HELP, "0": HELP, "info": HELP,
+}  # fmt: skip
+SMS_HELP = "Muster: ack 12 acknowledges, esc 12 escalates, res 12 resolves what came with the number 12. ack all takes all."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person replied. Without a code and without `all`: what waits, if it is one."""
+
+    do: str
+    code: int | None = None
+    all: bool = False
+
+
+def read_reply(text: str) -> Wish | None:
+    """`ack 12`, `4 12`, `12 ack`, `ack all`, `ack`, `help`. None: it is none of these."""
+    words = re.sub(r"[.!,#:]", " ", text.lower()).split()
+    if not words or len(words) > 3:
+        return None
+    if len(words) > 1 and words[0].isdecimal() and words[1] in _WORDS and not words[1].isdecimal():
+        words[0], words[1] = words[1], words[0]
+    do = _WORDS.get(words[0])
+    rest = words[1:]
+    if do is None or len(rest) > 1:
+        return None
+    if not rest or do == HELP:
+        return Wish(do)
+    if rest[0] in ("all", "*"):
+        return Wish(do, all=True)
+    if rest[0].isascii() and rest[0].isdecimal() and len(rest[0]) <= 3:
+        return Wish(do, code=int(rest[0]))
+    return None
+
+
+# --- phones and their providers ---------------------------------------------------------------------------------
+
+FAILURES_TO_OPEN = 3
+RECEIPTS = (
+    timedelta(seconds=30),
+    timedelta(seconds=45),
+    timedelta(seconds=90),
+    timedelta(minutes=3),
+    timedelta(minutes=10),
+)
+"""When a provider is asked what became of a message, each after the one before."""
+
+
+def open_for(failures: int) -> timedelta:
+    """How long a provider is left out: a minute, then twice as long after each failed probe, up to ten minutes."""
+    return min(
+        timedelta(minutes=1) * 2 ** min(max(failures - FAILURES_TO_OPEN, 0), 10), timedelta(minutes=10)
+    )
+
+
+_PHONE = re.compile(r"\+[1-9]\d{6,14}")
+
+
+def phone_number(text: str) -> str | None:
+    """`+49 (0)30 123-456` and `0049…` as +4930123456. None: it is no number with a country code."""
+    text = re.sub(r"\(0\)|[\s()./-]", "", text.strip())
+    text = f"+{text[2:]}" if text.startswith("00") else text
+    return text if _PHONE.fullmatch(text) else None
+
+
+def masked(address: str) -> str:
+    """What people see of the addresses of others: enough to tell them apart."""
+    if _PHONE.fullmatch(address):
+        return f"{address[:3]}…{address[-3:]}"
+    name, at, host = address.partition("@")
+    if at:
+        return f"{name[:1]}…@{host}"
+    head, slashes, rest = address.partition("://")
+    return f"{head}://{rest.split('/')[0]}/…" if slashes else address
 
 
 # --- where a webhook may go -------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Between the two transactions of a delivery: the network."""
 
 import time
+import uuid
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urljoin
 
@@ -10,9 +12,10 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError
 
-from notifications import channels, queries, transitions
-from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError
+from notifications import channels, links, queries, rules, transitions
+from notifications.channels.base import ChannelError, Item, Message, NoLongerWanted, PermanentError
 from notifications.models import AttemptOutcome, Delivery
+from notifications.sealing import unseal
 from notifications.transitions import Claimed
 from notifications.verification import code_for
 from timers import network
@@ -40,10 +43,13 @@ def hand_over(claimed: Claimed) -> None:
 
 
 def _send(claimed: Claimed) -> tuple[str, str]:
-    delivery = claimed.delivery
+    try:
+        message = message_of(claimed.delivery, others=claimed.others, key=claimed.key)
+    except PermanentError as error:
+        return AttemptOutcome.PERMANENT, str(error)
     return attempt(
-        channel=delivery.channel, message=message_of(delivery),
-        last_look=lambda: queries.is_still_wanted(delivery_id=claimed.delivery_id, number=claimed.number),
+        channel=claimed.delivery.channel, message=message,
+        last_look=lambda: queries.are_still_wanted(claimed.attempts),
     )  # fmt: skip
 
 
@@ -69,7 +75,10 @@ def attempt(*, channel: str, message: Message, last_look: Callable[[], bool]) ->
     return AttemptOutcome.SENT, said
 
 
-def message_of(delivery: Delivery) -> Message:
+def message_of(
+    delivery: Delivery, *, others: Sequence[Delivery] = (), key: uuid.UUID | None = None
+) -> Message:
+    """Raises PermanentError when the method's address cannot be read."""
     notification = delivery.notification
     context = dict(notification.context)
     kind = context.pop("kind", "page")
@@ -80,16 +89,19 @@ def message_of(delivery: Delivery) -> Message:
         context["code"] = code
     if answer_by := _local(context.get("answer_by"), notification.recipient.time_zone):
         body = f"{body}\nAnswer by: {answer_by}"
-    return Message(
-        idempotency_key=str(delivery.idempotency_key),
-        address=delivery.address,
+    if delivery.held_at is not None and not others:
+        since = _local(delivery.held_at.isoformat(), notification.recipient.time_zone)
+        body = f"{body}\nHeld back: since {since}, because {delivery.held_why}."
+    message = Message(
+        idempotency_key=str(key or delivery.idempotency_key),
+        address=address_of(delivery),
         secret=delivery.method.secret if delivery.method else "",
         title=notification.title,
         body=body,
         link=urljoin(f"{settings.MUSTER_BASE_URL}/", notification.link) if notification.link else "",
         action={"page": "Open and acknowledge"}.get(kind, "Open"),
         why=""
-        if kind == "verification"
+        if kind in ("verification", "answer")
         else f"Muster sent this to {notification.recipient}. {delivery.reason}.",
         urgency=notification.urgency,
         topic=notification.topic,
@@ -97,7 +109,34 @@ def message_of(delivery: Delivery) -> Message:
         kind=kind,
         created_at=delivery.due_at,
         context=context,
+        code=delivery.code,
     )
+    return _of_all(message, (delivery, *others)) if others else message
+
+
+def _of_all(message: Message, everybody: Sequence[Delivery]) -> Message:
+    """One message about several pages. Its link leads to all of them."""
+    titles = [each.notification.title for each in everybody]
+    held = [each for each in everybody if each.held_at is not None]
+    return replace(
+        message,
+        title=rules.bundle_title(titles),
+        body=rules.bundle_body(
+            titles=titles, held_back=len(held), held_why=held[0].held_why if held else ""
+        ),
+        link=urljoin(f"{settings.MUSTER_BASE_URL}/", links.bundle_path(everybody[0].bundle_id)),
+        action="See all and acknowledge",
+        topic=f"bundle:{everybody[0].bundle_id}",
+        kind="page",
+        context={"pages": [{**each.notification.context, "link": each.notification.link} for each in everybody]},
+        code=None,
+        others=tuple(Item(title=each.notification.title, code=each.code) for each in everybody),
+    )  # fmt: skip
+
+
+def address_of(delivery: Delivery) -> str:
+    method = delivery.method
+    return unseal(method.sealed) if method is not None and method.sealed else delivery.address
 
 
 def _local(moment: object, zone: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from notifications import hooks, queries, readiness, sending, transitions  # noqa: F401  readiness registers itself
+from notifications import hooks, queries, readiness, receipts, sending, transitions  # noqa: F401  readiness registers itself
 from timers.models import Timer
 from timers.registry import handler
 
@@ -30,3 +30,9 @@ def delivery_result(timer: Timer, now: datetime) -> None:
         return
     for hook in hooks.hooks_for(timer.payload["result"]):
         hook(delivery, now)
+
+
+@handler(transitions.RECEIPT, queue="default")
+def delivery_receipt(timer: Timer, now: datetime) -> None:
+    asked = {"delivery_id": timer.payload["delivery"], "turn": timer.payload["turn"]}
+    transaction.on_commit(lambda: receipts.ask_aside(**asked, now=now))

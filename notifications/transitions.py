@@ -1,10 +1,15 @@
 """Everything that changes a notification or a delivery.
 
-Locks are taken in this order: notification, its deliveries, timers. The caller's own locks (an incident) come before.
+Locks are taken in this order: notifications by id, the method, deliveries, timers. The caller's own locks (an incident)
+come before.
 
 A delivery is sent between two transactions: `claim` says that this attempt is ours and arms its timer again as a
 lease, the network is used after the commit (`sending.py`), `record` writes the result. A worker that is killed in
 between leaves the lease, and the next attempt carries the same idempotency key.
+
+A message takes along what else is due by its method within BUNDLE_SECONDS: nothing waits for that, something comes
+early. The others' notifications are locked only if nobody holds them, so that this can not be waited for in a circle;
+each keeps its own rows, attempt and lease, and has its own end.
 """
 
 import uuid
@@ -13,14 +18,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import ContactMethod, User
-from core.errors import Missing, Refused
+from core.errors import Invalid, Missing, Refused
 from notifications import queries, rules
+from notifications.channels.base import Accepted
 from notifications.models import (
     Attempt,
     AttemptOutcome,
+    Bundle,
     Delivery,
     DeliveryStatus,
     Notification,
@@ -30,6 +39,7 @@ from timers.transitions import cancel_timer, cancel_timers, set_timer
 
 DELIVER = "deliver"
 RESULT = "delivery_result"
+RECEIPT = "delivery_receipt"
 
 _PENDING = (DeliveryStatus.WAITING, DeliveryStatus.SENDING)
 
@@ -156,6 +166,13 @@ class Claimed:
     delivery_id: int
     number: int
     at: datetime
+    others: tuple[Delivery, ...] = field(default=(), compare=False, repr=False)  # that leave with it
+    key: uuid.UUID | None = None  # of the bundle; None: its own
+
+    @property
+    def attempts(self) -> list[tuple[int, int]]:
+        """Delivery and attempt number of all that leave together, in the order in which they are named."""
+        return [(self.delivery_id, self.number), *((each.pk, each.attempts) for each in self.others)]
 
 
 def lock(notification_id: int) -> str | None:
@@ -197,38 +214,185 @@ def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
     if decision is rules.Claim.GIVE_UP:
         _fail(delivery, notification, now=now)
         return None
+    alone = delivery.method_id is None or queries.is_single(notification)
+    if not alone and _is_held_back(delivery, now=now):
+        return None
+    others = [] if alone else _take_along(delivery, now=now)
+    for each in (delivery, *others):
+        _begin_attempt(each, now=now)
+    key = _bundle(delivery, others, now=now)
+    return Claimed(
+        delivery=delivery,
+        delivery_id=delivery_id,
+        number=delivery.attempts,
+        at=now,
+        others=tuple(others),
+        key=key,
+    )
+
+
+def _begin_attempt(delivery: Delivery, *, now: datetime) -> None:
     delivery.attempts += 1
     delivery.status = DeliveryStatus.SENDING
     delivery.claimed_at, delivery.retry_at = now, None
-    delivery.save(update_fields=["attempts", "status", "claimed_at", "retry_at", "last_error"])
+    fields = ["attempts", "status", "claimed_at", "retry_at", "last_error"]
+    if delivery.channel in CODED and delivery.code is None and not queries.is_single(delivery.notification):
+        delivery.code = _next_code(delivery.method_id)
+        fields.append("code")
+    delivery.save(update_fields=fields)
     Attempt.objects.create(delivery=delivery, number=delivery.attempts, started_at=now)
     _arm(delivery, due_at=now + rules.LEASE, now=now)
-    return Claimed(delivery=delivery, delivery_id=delivery_id, number=delivery.attempts, at=now)
+
+
+CODED = ("sms",)
+"""Channels whose messages are answered with a number."""
+
+
+def _next_code(method_id: int | None) -> int | None:
+    """1 to 999 and round: who pages somebody a thousand times within two days gets old numbers again."""
+    method = ContactMethod.objects.select_for_update(no_key=True).filter(pk=method_id).first()
+    if method is None:
+        return None
+    method.last_code = method.last_code % rules.REPLY_CODES + 1
+    method.save(update_fields=["last_code"])
+    return method.last_code
+
+
+# --- not too many, and several at once --------------------------------------------------------------------------
+
+
+def _is_held_back(delivery: Delivery, *, now: datetime) -> bool:
+    """Whether the method's limits make it wait. Never the first that this person hears of the topic, and no retry."""
+    limits = settings.MUSTER_MESSAGE_LIMITS.get(delivery.channel, ())
+    if not limits or delivery.attempts or delivery.again_of_id:
+        return False
+    # Two workers that count at once would both find room.
+    list(ContactMethod.objects.select_for_update(no_key=True).filter(pk=delivery.method_id).values_list("pk"))
+    left = queries.left_since(delivery.method_id, now - max(limit.span for limit in limits))
+    found = rules.free_at(left=left, limits=limits, now=now)
+    if found is None or queries.is_first_word(delivery):
+        return False
+    free_at, limit = found
+    delivery.held_at = delivery.held_at or now
+    delivery.held_why = str(limit)
+    delivery.save(update_fields=["held_at", "held_why"])
+    _arm(delivery, due_at=free_at, now=now)
+    return True
+
+
+def _take_along(delivery: Delivery, *, now: datetime) -> list[Delivery]:
+    """What else waits for this method and is due about now, locked and in the order in which it was due."""
+    until = now + timedelta(seconds=settings.MUSTER_BUNDLE_SECONDS)
+    near = queries.waiting_near(delivery, until=until)
+    if not near:
+        return []
+    locked = Notification.objects.select_for_update(no_key=True, skip_locked=True).filter(
+        pk__in=[notification_id for _, notification_id in near], status=NotificationStatus.ACTIVE
+    )
+    mine = set(locked.order_by("pk").values_list("pk", flat=True)) | {delivery.notification_id}
+    wanted = [pk for pk, notification_id in near if notification_id in mine]
+    # Read again: a worker may have had it until this moment.
+    found = Delivery.objects.select_related("notification__recipient", "method").filter(
+        pk__in=wanted, status=DeliveryStatus.WAITING
+    )
+    by_notification: dict[int, Delivery] = {}
+    for each in sorted(found, key=lambda row: (row.due_at, row.pk)):
+        # Two steps of one page by one method are two rings, not one.
+        if each.notification_id != delivery.notification_id:
+            by_notification.setdefault(each.notification_id, each)
+    return list(by_notification.values())[: rules.MOST_IN_A_BUNDLE - 1]
+
+
+def _bundle(delivery: Delivery, others: list[Delivery], *, now: datetime) -> uuid.UUID | None:
+    """The key under which they leave: the same whenever the same ones leave together."""
+    everybody = [delivery, *others]
+    if not others:
+        if delivery.bundle_id is not None:
+            Delivery.objects.filter(pk=delivery.pk).update(bundle=None)
+        return None
+    names = ",".join(sorted(str(each.idempotency_key) for each in everybody))
+    key = uuid.uuid5(uuid.NAMESPACE_OID, names)
+    bundle, _ = Bundle.objects.get_or_create(
+        idempotency_key=key,
+        defaults={
+            "recipient": delivery.notification.recipient, "method": delivery.method, "created_at": now,
+        },
+    )  # fmt: skip
+    Delivery.objects.filter(pk__in=[each.pk for each in everybody]).update(bundle=bundle)
+    for each in everybody:
+        each.bundle_id = bundle.pk
+    return key
+
+
+# --- what became of it ------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> rules.Verdict:
-    """What became of an attempt. May come late, or twice: `rules.verdict` says what still counts."""
-    status = lock(claimed.delivery.notification_id)
-    delivery = Delivery.objects.filter(pk=claimed.delivery_id).first() if status else None
-    if delivery is None:
-        return rules.Verdict.IGNORE
-    _end_attempt(delivery, claimed.number, outcome, detail, now=now)
+    """What became of an attempt. May come late, or twice: `rules.verdict` says what still counts. The verdict is that
+    about the first of those that left together."""
+    everybody = (claimed.delivery, *claimed.others)
+    statuses = _lock_all({each.notification_id for each in everybody})
+    attempts = dict(claimed.attempts)
+    rows = {row.pk: row for row in Delivery.objects.select_related("method").filter(pk__in=list(attempts))}
+    verdicts = []
+    for each in everybody:
+        status, delivery = statuses.get(each.notification_id), rows.get(each.pk)
+        if status is None or delivery is None:
+            verdicts.append(rules.Verdict.IGNORE)
+            continue
+        verdicts.append(
+            _record(
+                delivery, attempts[each.pk], outcome=outcome, detail=detail, now=now,
+                active=status == NotificationStatus.ACTIVE,
+            )
+        )  # fmt: skip
+    return verdicts[0]
+
+
+def _lock_all(notification_ids: Collection[int]) -> dict[int, str]:
+    locked = (
+        Notification.objects.select_for_update(no_key=True)
+        .filter(pk__in=list(notification_ids))
+        .order_by("pk")
+    )
+    return dict(locked.values_list("pk", "status"))
+
+
+def _record(
+    delivery: Delivery, number: int, *, outcome: str, detail: str, active: bool, now: datetime
+) -> rules.Verdict:
+    _end_attempt(delivery, number, outcome, detail, now=now)
+    if isinstance(detail, Accepted) and detail.provider_id:
+        delivery.provider, delivery.provider_id = detail.provider[:40], detail.provider_id[:200]
+        if delivery.receipt_at is not None:  # what became of it was quicker than this
+            delivery.save(update_fields=["provider", "provider_id"])
+            return rules.Verdict.IGNORE
     verdict = rules.verdict(
-        outcome=outcome, status=delivery.status, active=status == NotificationStatus.ACTIVE,
-        attempts=delivery.attempts, attempt=claimed.number,
-    )  # fmt: skip
+        outcome=outcome, status=delivery.status, active=active, attempts=delivery.attempts, attempt=number
+    )
     if verdict is rules.Verdict.IGNORE:
         return verdict
     if verdict is rules.Verdict.SENT:
-        delivery.provider_id, delivery.last_error = detail[:200], ""
+        delivery.provider_id, delivery.last_error = delivery.provider_id or str(detail)[:200], ""
         _finish(delivery, DeliveryStatus.SENT, now=now)
+        if delivery.provider:
+            _ask_later(delivery, turn=0, now=now)
+        else:
+            _unflag(delivery)
         _tell(delivery, "sent", now=now)
         return verdict
-    delivery.last_error = detail
+    if verdict is rules.Verdict.AGAIN:
+        delivery.status = DeliveryStatus.WAITING
+        delivery.save(update_fields=["status"])
+        _arm(delivery, due_at=now, now=now)
+        return verdict
+    delivery.last_error = str(detail)
     if verdict is rules.Verdict.CANCELLED:
         _finish(delivery, DeliveryStatus.CANCELLED, now=now)
     elif verdict is rules.Verdict.FAILED:
+        if outcome == AttemptOutcome.PERMANENT:
+            _flag(delivery, str(detail), now=now)
         _fail(delivery, delivery.notification, now=now)
     else:
         delivery.status = DeliveryStatus.WAITING
@@ -236,6 +400,69 @@ def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> rul
         delivery.save(update_fields=["status", "retry_at", "last_error"])
         _arm(delivery, due_at=delivery.retry_at, now=now)
     return verdict
+
+
+@transaction.atomic
+def settle(
+    *, deliveries: QuerySet[Delivery], result: str, said: str, now: datetime, number_is_bad: bool = False
+) -> int:
+    """What a provider says after it took a message: reached, machine or failed. How many it changed.
+
+    A machine that answered has not acknowledged, and nobody has heard the message: the next channel is used at once, as
+    after a failure, and the method is flagged.
+    """
+    seen = list(deliveries.values_list("pk", "notification_id"))
+    statuses = _lock_all({notification_id for _, notification_id in seen})
+    rows = Delivery.objects.select_related("notification", "method").filter(
+        pk__in=[pk for pk, _ in seen],
+        status__in=[DeliveryStatus.SENT, DeliveryStatus.SENDING],
+        receipt_at__isnull=True,
+    )
+    changed = 0
+    for delivery in rows.order_by("pk"):
+        changed += 1
+        delivery.receipt, delivery.receipt_at = said[:200], now
+        delivery.save(update_fields=["receipt", "receipt_at"])
+        cancel_timer(kind=RECEIPT, key=str(delivery.pk))
+        if result == "reached":
+            _unflag(delivery)
+            continue
+        status = DeliveryStatus.MACHINE if result == "machine" else DeliveryStatus.FAILED
+        delivery.last_error = said
+        if result == "machine" or number_is_bad:
+            _flag(delivery, "A machine answered" if result == "machine" else said, now=now)
+        if statuses.get(delivery.notification_id) == NotificationStatus.ACTIVE:
+            _fail(delivery, delivery.notification, now=now, status=status)
+        else:
+            _finish(delivery, status, now=now)
+    return changed
+
+
+def _ask_later(delivery: Delivery, *, turn: int, now: datetime) -> None:
+    """Installations that no provider can call back ask what became of it; the others, in case a callback was lost."""
+    if turn >= len(rules.RECEIPTS):
+        return
+    set_timer(
+        kind=RECEIPT, key=str(delivery.pk), due_at=now + rules.RECEIPTS[turn], now=now,
+        payload={"delivery": delivery.pk, "turn": turn},
+    )  # fmt: skip
+
+
+@transaction.atomic
+def ask_again(*, delivery_id: int, turn: int, now: datetime) -> None:
+    """Nothing final was known yet."""
+    delivery = Delivery.objects.filter(pk=delivery_id, receipt_at__isnull=True).first()
+    if delivery is not None:
+        _ask_later(delivery, turn=turn, now=now)
+
+
+def _flag(delivery: Delivery, why: str, *, now: datetime) -> None:
+    ContactMethod.objects.filter(pk=delivery.method_id).update(flagged_at=now, flag_reason=why[:300])
+
+
+def _unflag(delivery: Delivery) -> None:
+    if delivery.method is not None and delivery.method.flagged_at is not None:
+        ContactMethod.objects.filter(pk=delivery.method_id).update(flagged_at=None, flag_reason="")
 
 
 def _end_attempt(delivery: Delivery, number: int, outcome: str, detail: str, *, now: datetime) -> None:
@@ -246,13 +473,17 @@ def _end_attempt(delivery: Delivery, number: int, outcome: str, detail: str, *, 
 
 def _finish(delivery: Delivery, status: str, *, now: datetime) -> None:
     delivery.status, delivery.finished_at, delivery.retry_at = status, now, None
-    delivery.save(update_fields=["status", "finished_at", "retry_at", "last_error", "provider_id"])
+    delivery.save(
+        update_fields=["status", "finished_at", "retry_at", "last_error", "provider", "provider_id"]
+    )
     cancel_timer(kind=DELIVER, key=str(delivery.pk))
 
 
-def _fail(delivery: Delivery, notification: Notification, *, now: datetime) -> None:
+def _fail(
+    delivery: Delivery, notification: Notification, *, now: datetime, status: str = DeliveryStatus.FAILED
+) -> None:
     """Nothing more is tried on this channel, so the next one is, at once."""
-    _finish(delivery, DeliveryStatus.FAILED, now=now)
+    _finish(delivery, status, now=now)
     if not _turn_elsewhere(delivery, notification, now=now):
         pending = notification.deliveries.filter(status__in=[*_PENDING, DeliveryStatus.SENT])
         if not pending.exists() and not notification.unreachable:
@@ -265,17 +496,18 @@ def _turn_elsewhere(failed: Delivery, notification: Notification, *, now: dateti
     """Bring the next waiting message forward, or use a way that no rule named. False: nothing is left."""
     if queries.is_single(notification):
         return False
-    reason = f"{failed.channel_label} failed: at once"
+    what = "was answered by a machine" if failed.status == DeliveryStatus.MACHINE else "failed"
+    reason = f"{failed.channel_label} {what}: at once"
     rest = list(notification.deliveries.exclude(pk=failed.pk).order_by("due_at", "pk"))
     elsewhere = [row for row in rest if (row.channel, row.address) != (failed.channel, failed.address)]
-    if any(row.status in (DeliveryStatus.SENDING, DeliveryStatus.SENT) for row in elsewhere):
-        return True
     waiting = next((row for row in elsewhere if row.status == DeliveryStatus.WAITING), None)
     if waiting is not None:
         if waiting.attempts == 0 and waiting.due_at > now:
             waiting.due_at, waiting.reason = now, reason
             waiting.save(update_fields=["due_at", "reason"])
             _arm(waiting, due_at=now, now=now)
+        return True
+    if any(row.status in (DeliveryStatus.SENDING, DeliveryStatus.SENT) for row in elsewhere):
         return True
     way = rules.next_way(
         ways=queries.reach(notification.recipient).ways,
@@ -302,22 +534,33 @@ def _tell(delivery: Delivery, result: str, *, now: datetime) -> None:
 
 
 @transaction.atomic
-def send_again(*, delivery_id: int, by: User, now: datetime) -> Delivery:
-    """A new message like one that failed. Raises Refused when it did not fail, or nobody waits for it any more."""
+def send_again(*, delivery_id: int, by: User, reason: str, now: datetime) -> Delivery:
+    """A new message like one that has ended, whatever its end was. Raises Refused while it has not, or when nobody waits
+    for it any more; Invalid without a reason."""
+    reason = " ".join(reason.replace("\x00", "").split())
+    if not reason:
+        raise Invalid("Not sent.", fields={"reason": ["Say why. It stands in the ledger."]})
     seen = Delivery.objects.filter(pk=delivery_id).first()
     if seen is None or lock(seen.notification_id) is None:
         raise Missing("There is no such message.")
     delivery = Delivery.objects.select_related("notification").get(pk=delivery_id)
     notification = delivery.notification
-    if delivery.status != DeliveryStatus.FAILED:
+    if delivery.status in _PENDING:
         raise Refused(
-            f"This message is {delivery.get_status_display().lower()}. Only a failed one is sent again."
+            f"This message is {delivery.get_status_display().lower()}. It is sent again after it has ended."
         )
     if notification.status != NotificationStatus.ACTIVE:
         raise Refused("Nobody waits for this message any more.")
+    if queries.is_single(notification) or (delivery.method is None and delivery.channel != "email"):
+        raise Refused("This message is not sent again. Ask for a new one, or use another method.")
     step = max(notification.deliveries.values_list("step", flat=True)) + 1
     way = rules.Way(delivery.method_id, delivery.channel, delivery.address)
-    return _add_delivery(notification, way=way, step=step, reason=f"Sent again by {by}", due_at=now, now=now)
+    again = _add_delivery(
+        notification, way=way, step=step, reason=f"Sent again by {by}: {reason}", due_at=now, now=now
+    )
+    again.again_of = delivery
+    again.save(update_fields=["again_of"])
+    return again
 
 
 @transaction.atomic

@@ -66,7 +66,7 @@ def _confirmed(*, method: ContactMethod, code: str, now: datetime) -> bool:
         verification.save(update_fields=["wrong_tries"])
         return False
     verification.delete()
-    ContactMethod.objects.filter(pk=method.pk).update(verified_at=now)
+    ContactMethod.objects.filter(pk=method.pk).update(verified_at=now, flagged_at=None, flag_reason="")
     method.verified_at = now
     transitions.cancel_topic(topic=f"{queries.VERIFY_TOPIC}{method.pk}", now=now)
     return True

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import structlog
 
-from integrations.bridge import chat, transitions
+from integrations.bridge import transitions
 from integrations.bridge.transitions import Claimed
+from notifications import chat
 from timers import network
 
 log = structlog.get_logger(__name__)

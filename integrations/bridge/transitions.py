@@ -19,8 +19,9 @@ from core.errors import Invalid, Missing
 from incidents import presenters
 from incidents.models import Incident, Kind, TimelineEntry
 from incidents.transitions import lock_incident
-from integrations.bridge import chat, queries, rules
+from integrations.bridge import queries, rules
 from integrations.models import BridgeInbound, BridgeMessage, ChatBridge, Integration, MessageStatus
+from notifications import chat
 from timers.models import Timer
 from timers.transitions import cancel_timer, set_timer
 

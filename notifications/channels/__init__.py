@@ -1,10 +1,23 @@
-"""The ways out. A new one is a class with `kind` and `send`, and a line here."""
+"""The ways out. What a new one needs is written in base.py."""
 
 from notifications.channels.base import Channel, PermanentError
+from notifications.channels.chat import ChatChannel
 from notifications.channels.email import EmailChannel
+from notifications.channels.phone import SmsChannel, VoiceChannel
 from notifications.channels.webhook import WebhookChannel
 
-CHANNELS: dict[str, Channel] = {each.kind: each for each in (EmailChannel(), WebhookChannel())}
+CHATS = ("ntfy", "telegram", "matrix", "slack", "teams", "discord", "apprise")
+
+CHANNELS: dict[str, Channel] = {
+    each.kind: each
+    for each in (
+        EmailChannel(),
+        SmsChannel(),
+        VoiceChannel(),
+        *(ChatChannel(kind) for kind in CHATS),
+        WebhookChannel(),
+    )
+}
 
 
 def channel(kind: str) -> Channel:

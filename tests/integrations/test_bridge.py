@@ -16,10 +16,11 @@ from core.errors import Invalid
 from incidents import timeline, transitions
 from incidents.channel.transitions import say
 from incidents.models import Incident, Kind, Status
-from integrations.bridge import chat, endpoint, rules
+from integrations.bridge import endpoint, rules
 from integrations.bridge import transitions as bridges
 from integrations.limits import Buckets
 from integrations.models import BridgeInbound, BridgeMessage, ChatBridge, MessageStatus
+from notifications import chat
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_service
 from timers.models import Timer

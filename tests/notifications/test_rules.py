@@ -131,7 +131,9 @@ def test_what_a_due_delivery_calls_for(status, active, attempts, claimed_ago, ex
         ("permanent", "sending", True, 1, 1, Verdict.FAILED),
         ("permanent", "sending", False, 1, 1, Verdict.CANCELLED),
         ("permanent", "sending", True, 2, 1, Verdict.IGNORE),
-        ("dropped", "sending", True, 1, 1, Verdict.CANCELLED),
+        ("dropped", "sending", True, 1, 1, Verdict.AGAIN),
+        ("dropped", "sending", False, 1, 1, Verdict.CANCELLED),
+        ("sent", "machine", True, 1, 1, Verdict.IGNORE),
         ("dropped", "waiting", True, 1, 1, Verdict.IGNORE),
     ],
 )

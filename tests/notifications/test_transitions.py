@@ -456,23 +456,27 @@ def test_a_failed_message_can_be_sent_again_while_somebody_waits(fake):
     failed = page.deliveries.get()
 
     transitions.send_again(
-        delivery_id=failed.pk, by=make_user("boss", full_name="Ines Okafor"), now=NOW + seconds(9)
-    )
+        delivery_id=failed.pk, by=make_user("boss", full_name="Ines Okafor"), reason="He called", now=NOW + seconds(9)
+    )  # fmt: skip
     fire(NOW + seconds(9))
 
     assert len(fake.accepted) == 1
     again = page.deliveries.get(status="sent")
-    assert again.reason == "Sent again by Ines Okafor"
+    assert again.reason == "Sent again by Ines Okafor: He called"
     assert again.idempotency_key != failed.idempotency_key
 
 
-def test_what_did_not_fail_is_not_sent_again(ravi, fake):
+def test_what_has_not_ended_or_was_answered_is_not_sent_again(ravi, fake):
     page = make_notification(ravi)
-    fire(NOW)
-    sent = page.deliveries.get(status="sent")
+    waiting = page.deliveries.order_by("due_at").last()
+    with pytest.raises(Refused, match="sent again after it has ended"):
+        transitions.send_again(delivery_id=waiting.pk, by=ravi, reason="now", now=NOW)
 
-    with pytest.raises(Refused, match="Only a failed one"):
-        transitions.send_again(delivery_id=sent.pk, by=ravi, now=NOW)
+    fire(NOW)
+    transitions.cancel_topic(topic=page.topic, now=NOW)
+    sent = page.deliveries.get(status="sent")
+    with pytest.raises(Refused, match="Nobody waits"):
+        transitions.send_again(delivery_id=sent.pk, by=ravi, reason="again", now=NOW)
 
     assert page.deliveries.count() == 2
 

@@ -285,15 +285,25 @@ def manager(client):
     return user
 
 
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.RESPONDER])
-def test_the_ledger_is_for_managers(client, role):
-    client.force_login(make_user("somebody", role=role))
+def test_the_ledger_is_for_responders_who_see_the_addresses_of_others_in_part(client, fake):
+    page = make_notification(make_user("ravi"))
+    client.force_login(make_user("ines"))
+
+    shown = said(client.get(url("ledger")))
+    assert "r…@example.org" in shown
+    assert "ravi@example.org" not in shown
+    assert "ravi@example.org" not in said(client.get(url("delivery", page.deliveries.get().pk)))
+
+
+def test_the_ledger_and_the_providers_are_not_for_strangers(client):
+    client.force_login(make_user("somebody", role=Role.VIEWER))
     delivery = make_notification(make_user("x")).deliveries.get()
 
     for response in (
         client.get(url("ledger")),
         client.get(url("delivery", delivery.pk)),
-        client.post(url("send_again", delivery.pk)),
+        client.post(url("send_again", delivery.pk), {"reason": "x"}),
+        client.get(url("providers")),
     ):
         assert response.status_code == 403
 
@@ -340,9 +350,14 @@ def test_a_failed_message_is_sent_again_from_the_ledger(
     deliver(django_capture_on_commit_callbacks)
     assert "Send again" in said(client.get(url("delivery", failed.pk)))
 
-    client.post(url("send_again", failed.pk))
+    assert client.post(url("send_again", failed.pk)).status_code == 422
+    deliver(django_capture_on_commit_callbacks)
+    assert fake.accepted == [], "without a reason nothing is sent"
+
+    client.post(url("send_again", failed.pk), {"reason": "His phone was off"})
     deliver(django_capture_on_commit_callbacks)
 
     assert [message.address for message in fake.accepted] == ["ravi@example.org"]
-    refused = client.post(url("send_again", Delivery.objects.latest("pk").pk), follow=True)
-    assert "Only a failed one is sent again" in said(refused)
+    again = Delivery.objects.latest("pk")
+    assert again.again_of == failed
+    assert again.reason.endswith(": His phone was off")

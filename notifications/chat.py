@@ -1,5 +1,5 @@
-"""Incoming webhooks of chats, through apprise. The address was typed by a person: it names only what is allowed here,
-and it must not reach into this network.
+"""Chats and other services that take messages, through apprise: for people's contact methods and for bridges. The
+address was typed by a person: it names only what is allowed here, and it must not reach into this network.
 
 apprise resolves the host's name once more when it connects, so a name that changes between the check and the call can
 lead elsewhere (docs/operator-guide.md).
@@ -34,12 +34,33 @@ SCHEMES = {
     "ntfys",
     "json",
     "jsons",
+    "tgram",
+    "matrix",
+    "matrixs",
+    "gotify",
+    "gotifys",
+    "hassio",
+    "hassios",
+    "signal",
+    "signals",
+    "pover",
+    "pbul",
+    "gchat",
+    "wxteams",
+    "lark",
+    "dingtalk",
+    "threema",
 }
 SERVICES = {
     "NotifySlack", "NotifyMattermost", "NotifyWorkflows", "NotifyDiscord", "NotifyRocketChat", "NotifyNtfy", "NotifyJSON",
+    "NotifyTelegram", "NotifyMatrix", "NotifyGotify", "NotifyHomeAssistant", "NotifySignalAPI", "NotifyPushover",
+    "NotifyPushBullet", "NotifyGoogleChat", "NotifyWebexTeams", "NotifyLark", "NotifyDingTalk", "NotifyThreema",
 }  # fmt: skip
-AT_A_HOST = {"NotifyMattermost", "NotifyWorkflows", "NotifyRocketChat", "NotifyNtfy", "NotifyJSON"}
-IN_CLEAR = {"mmost", "rocket", "json"}
+AT_A_HOST = {
+    "NotifyMattermost", "NotifyWorkflows", "NotifyRocketChat", "NotifyNtfy", "NotifyJSON", "NotifyMatrix",
+    "NotifyGotify", "NotifyHomeAssistant", "NotifySignalAPI",
+}  # fmt: skip
+IN_CLEAR = {"mmost", "rocket", "json", "matrix", "gotify", "hassio", "signal"}
 NAMES = {"NotifyWorkflows": "Teams", "NotifyNtfy": "ntfy", "NotifyJSON": "JSON webhook"}
 
 # Options can name files to read (template=) and switch off the check of certificates (verify=). These belong to the
@@ -62,11 +83,17 @@ class ChatError(Exception):
     """Says in one line why the chat did not take it."""
 
 
+class ChatRefused(ChatError):
+    """The same message to the same address will be refused again."""
+
+
 @dataclass(frozen=True)
 class Address:
     url: str
     shown_as: str
     """Without what is secret in it."""
+    service: str
+    """What apprise calls it: NotifySlack."""
 
 
 _MATTERMOST = re.compile(r"https?://([^/?#@]+(?:/[^?#]+?)?)/hooks/([a-z0-9]{26,32})/?", re.IGNORECASE)
@@ -80,24 +107,30 @@ def read(text: str) -> Address:
     if kind in AT_A_HOST:
         _check_host(_host(plugin))
     name = NAMES.get(kind) or str(plugin.service_name)
-    return Address(url, f"{name} at {_host(plugin)}" if kind in AT_A_HOST and _has_own_host(plugin) else name)
+    shown_as = f"{name} at {_host(plugin)}" if kind in AT_A_HOST and _has_own_host(plugin) else name
+    return Address(url, shown_as, kind)
 
 
 def send(*, url: str, title: str, body: str) -> None:
-    """Hand one message over. Raises ChatError; returning means that the chat took it."""
+    """Hand one message over. Raises ChatError or ChatRefused; returning means that the chat took it."""
     try:
         plugin = _plugin(url)
         if _has_own_host(plugin):
             _check_host(_host(plugin))
             _check_addresses(_host(plugin))
     except Invalid as error:
-        raise ChatError(error.message) from None
+        raise ChatRefused(error.message) from None
     messenger = apprise.Apprise(asset=plugin.asset)
     messenger.add(plugin)
     with _Said() as said:
         taken = messenger.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
-        raise ChatError(_without_secrets(said.last, url) or "The chat did not take it.")
+        sentence = _without_secrets(said.last, url) or "The chat did not take it."
+        raise ChatRefused(sentence) if _FOR_GOOD.search(said.last) else ChatError(sentence)
+
+
+_FOR_GOOD = re.compile(r"error=4(?!08|09|23|25|29)\d\d")
+"""How apprise says which status the other side answered."""
 
 
 def _as_apprise_has_it(url: str) -> str:
