@@ -21,6 +21,7 @@ from incidents.updates import api as updates_api
 from integrations.api import IngestEventViewSet, IntegrationViewSet
 from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
+from oncall.swap_api import FeedViewSet, SwapViewSet
 
 router = SimpleRouter()
 router.register("incidents", IncidentViewSet, basename="incident")
@@ -28,6 +29,8 @@ router.register("ingest-events", IngestEventViewSet, basename="ingest-event")
 router.register("integrations", IntegrationViewSet, basename="integration")
 router.register("policies", PolicyViewSet, basename="policy")
 router.register("schedules", ScheduleViewSet, basename="schedule")
+router.register("swaps", SwapViewSet, basename="swap")
+router.register("calendar-feeds", FeedViewSet, basename="calendar-feed")
 router.register("services", ServiceViewSet, basename="service")
 router.register("teams", TeamViewSet, basename="team")
 router.register("users", UserViewSet, basename="user")

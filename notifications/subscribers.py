@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from notifications import hooks, queries, readiness, receipts, sending, transitions  # noqa: F401  readiness registers itself
+from notifications import duty, hooks, queries, readiness, receipts, sending, transitions  # noqa: F401  duty and readiness register
 from timers.models import Timer
 from timers.registry import handler
 

@@ -18,18 +18,12 @@ from rest_framework.response import Response
 from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from accounts.models import Role, validate_time_zone
-from core.api import StrictSerializer, Text, Whole, read_body, read_query
+from core.api import Flag, StrictSerializer, Text, Whole, read_body, read_query
 from core.errors import Invalid, Missing
-from oncall import queries, rules, transitions
-from oncall.models import Override, Schedule, Turn
-from oncall.transitions import (
-    EARLIEST,
-    LATEST,
-    LONGEST_TURN,
-    MOST_LAYERS,
-    MOST_PEOPLE,
-    LayerInput,
-)
+from oncall import notices, quality, queries, rules, transitions
+from oncall.models import LayerMode, Override, OverrideKind, Schedule, TemporarySchedule, Turn
+from oncall.rules import LONGEST_TURN, MOST_TURNS, Stint
+from oncall.transitions import EARLIEST, LATEST, MOST_LAYERS, MOST_PEOPLE, MOST_SHIFTS, LayerInput
 
 LONGEST_SPAN = timedelta(days=366)
 # In an address "+" is read as a space unless it is written as %2B.
@@ -80,11 +74,11 @@ class InstantField(TimeField):
         return value
 
 
-def _start(value: datetime, zone: str) -> datetime:
+def start_of(value: datetime, zone: str) -> datetime:
     return value.astimezone(UTC) if value.tzinfo else rules.first_instant(value, zone)
 
 
-def _end(value: datetime | None, zone: str) -> datetime | None:
+def end_of(value: datetime | None, zone: str) -> datetime | None:
     if value is None:
         return None
     return value.astimezone(UTC) if value.tzinfo else rules.last_instant(value, zone)
@@ -99,14 +93,25 @@ class WindowOut(serializers.Serializer):
     end = serializers.CharField(help_text="At or before the start: on the next day.")
 
 
+class TurnOut(serializers.Serializer):
+    unit = serializers.CharField(help_text="hours, days or weeks")
+    length = serializers.IntegerField()
+
+
 class LayerOut(serializers.Serializer):
     id = serializers.IntegerField(help_text="Changes when an edit replaces the layer.")
     name = serializers.CharField()
-    position = serializers.IntegerField(help_text="The highest that has somebody wins.")
+    position = serializers.IntegerField(help_text="From 0, the lowest.")
+    mode = serializers.ChoiceField(
+        choices=LayerMode.choices,
+        help_text="override: in place of the layers below while it has somebody; parallel: beside them; "
+        "shadow: hears of its shifts and is never paged.",
+    )
     starts_at = TimeField(help_text="First handoff; its wall-clock time is that of every handoff.")
     ends_at = TimeField(allow_null=True)
     turn_unit = serializers.ChoiceField(choices=Turn.choices)
     turn_length = serializers.IntegerField()
+    turns = TurnOut(many=True, help_text="With the unit custom: the lengths of turns, one after the other.")
     people_at_once = serializers.IntegerField()
     restrictions = WindowOut(many=True, help_text="Empty: the layer always counts.")
     people = serializers.SerializerMethodField(help_text="In the order of the rotation.")
@@ -123,7 +128,17 @@ class ScheduleOut(serializers.Serializer):
     description = serializers.CharField()
     team = TeamRef(allow_null=True)
     time_zone = serializers.CharField()
+    filler = serializers.SerializerMethodField(help_text="Who is on call when nobody else is.")
+    notice_minutes = serializers.IntegerField(
+        help_text="So long before a shift its people are told. 0: not before."
+    )
+    notice_at_start = serializers.BooleanField()
     layers = LayerOut(many=True, help_text="The lowest first.")
+
+    @extend_schema_field(PersonRef(allow_null=True))
+    def get_filler(self, schedule: Any) -> Any:
+        filler = queries.filler_of(schedule)
+        return PersonRef(filler).data if filler else None
 
 
 class ScheduleRef(serializers.Serializer):
@@ -148,19 +163,95 @@ class OnCallOut(serializers.Serializer):
     at = TimeField()
     people = PersonRef(many=True, help_text="Empty: nobody is on call.")
     until = TimeField(allow_null=True, help_text="Null: no change in the next 100 days.")
-    instead_of = PersonRef(many=True, help_text="Whom an override replaces.")
+    instead_of = PersonRef(many=True, help_text="Whom an override or a temporary schedule replaces.")
+    is_filled = serializers.BooleanField(help_text="Nobody else is on call, so the filler is.")
+    shadows = PersonRef(many=True, help_text="Who hears of the shift and is not paged.")
     next = ShiftOut(allow_null=True)
+    next_on_call = PersonRef(many=True, help_text="Who comes on call next, of those who are not on call.")
     gaps = GapOut(many=True, help_text=f"Where nobody is on call in the {queries.GAP_DAYS} days after `at`.")
 
 
 class OverrideOut(serializers.Serializer):
     id = serializers.IntegerField()
-    user = PersonRef()
+    kind = serializers.ChoiceField(choices=OverrideKind.choices)
+    user = PersonRef(help_text="Who comes, or shadows; with remove, who goes.")
+    replaces = PersonRef(allow_null=True, help_text="With replace: only this person. Null: everybody.")
     starts_at = TimeField()
     ends_at = TimeField()
     reason = serializers.CharField()
     created_by = PersonRef(allow_null=True)
-    created_at = TimeField(help_text="Where two overlap, the one created later wins.")
+    created_at = TimeField(help_text="Those that overlap act in this order, so the one created later wins.")
+
+
+class StintOut(serializers.Serializer):
+    user = PersonRef()
+    starts_at = TimeField()
+    ends_at = TimeField()
+
+
+class TemporaryOut(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    starts_at = TimeField()
+    ends_at = TimeField()
+    shifts = StintOut(many=True)
+    created_by = PersonRef(allow_null=True)
+    created_at = TimeField(help_text="Of two that overlap, the one created later counts.")
+
+
+class ChangedOut(serializers.Serializer):
+    starts_at = TimeField()
+    ends_at = TimeField()
+    before = PersonRef(many=True)
+    after = PersonRef(many=True)
+
+
+class PreviewOut(serializers.Serializer):
+    starts_at = TimeField()
+    ends_at = TimeField()
+    changed = ChangedOut(many=True, help_text="Where other people would be on call.")
+    gaps = GapOut(many=True, help_text="Where nobody would be on call.")
+
+
+class PartOut(serializers.Serializer):
+    name = serializers.CharField()
+    points = serializers.IntegerField()
+    of = serializers.IntegerField()
+    text = serializers.CharField()
+
+
+class LoadOut(serializers.Serializer):
+    user = PersonRef()
+    shifts = serializers.IntegerField()
+    hours = serializers.FloatField()
+    night_hours = serializers.FloatField(help_text="22:00 to 06:00 on this person's clock.")
+    weekend_hours = serializers.FloatField(help_text="Saturday and Sunday on this person's clock.")
+
+
+class QualityOut(serializers.Serializer):
+    score = serializers.IntegerField(help_text="0 to 100: the sum of the points of its parts.")
+    starts_at = TimeField()
+    ends_at = TimeField()
+    parts = PartOut(many=True)
+    people = LoadOut(many=True, help_text="The busiest first.")
+    uncovered_hours = serializers.FloatField()
+    filled_hours = serializers.FloatField(help_text="In which only the filler is on call.")
+
+
+class WarningOut(serializers.Serializer):
+    kind = serializers.CharField(
+        help_text="override_covered, override_beaten, temporary_covered or two_schedules"
+    )
+    text = serializers.CharField()
+    starts_at = TimeField()
+    ends_at = TimeField()
+
+
+class MyShiftOut(serializers.Serializer):
+    schedule = ScheduleRef()
+    starts_at = TimeField()
+    ends_at = TimeField()
+    shadow = serializers.BooleanField(help_text="Shadows, and is not paged.")
 
 
 # --- what is asked ----------------------------------------------------------------------------------
@@ -170,6 +261,11 @@ class WindowIn(StrictSerializer):
     days = serializers.ListField(child=Whole(min_value=0, max_value=6), min_length=1, max_length=7)
     start = Text(max_length=5)
     end = Text(max_length=5)
+
+
+class TurnIn(StrictSerializer):
+    unit = serializers.ChoiceField(choices=["hours", "days", "weeks"])
+    length = Whole(min_value=1, max_value=LONGEST_TURN)
 
 
 class LayerIn(StrictSerializer):
@@ -182,6 +278,10 @@ class LayerIn(StrictSerializer):
     ends_at = TimeField(required=False, allow_null=True, default=None)
     turn_unit = serializers.ChoiceField(choices=Turn.choices, default=Turn.WEEKS)
     turn_length = Whole(min_value=1, max_value=LONGEST_TURN, default=1)
+    turns = TurnIn(
+        many=True, required=False, default=list, max_length=MOST_TURNS, help_text="With the unit custom."
+    )
+    mode = serializers.ChoiceField(choices=LayerMode.choices, default=LayerMode.OVERRIDE)
     people_at_once = Whole(min_value=1, max_value=MOST_PEOPLE, default=1)
     restrictions = WindowIn(many=True, required=False, default=list, max_length=rules.MOST_WINDOWS)
     people = serializers.ListField(
@@ -196,6 +296,14 @@ class ScheduleIn(StrictSerializer):
     description = Text(max_length=300, required=False, default="", allow_blank=True)
     team = TeamField(required=False, allow_null=True, default=None)
     time_zone = Text(max_length=64, help_text="IANA name. Example: Europe/Berlin")
+    filler = PersonField(
+        required=False, allow_null=True, default=None, help_text="Who is on call when nobody else is."
+    )
+    notice_minutes = Whole(
+        required=False, default=24 * 60, min_value=0, max_value=notices.LONGEST_BEFORE,
+        help_text="So long before a shift its people are told. 0: not before.",
+    )  # fmt: skip
+    notice_at_start = Flag(required=False, default=True)
     layers = LayerIn(many=True, max_length=MOST_LAYERS, help_text="The lowest first.")
 
     def validate_time_zone(self, name: str) -> str:
@@ -212,9 +320,10 @@ class ScheduleIn(StrictSerializer):
             LayerInput(
                 **layer
                 | {
-                    "starts_at": _start(layer["starts_at"], zone),
-                    "ends_at": _end(layer["ends_at"], zone),
+                    "starts_at": start_of(layer["starts_at"], zone),
+                    "ends_at": end_of(layer["ends_at"], zone),
                     "restrictions": [dict(window) for window in layer["restrictions"]],
+                    "turns": [dict(turn) for turn in layer["turns"]],
                 }
             )
             for layer in data["layers"]
@@ -223,10 +332,28 @@ class ScheduleIn(StrictSerializer):
 
 
 class OverrideIn(StrictSerializer):
+    kind = serializers.ChoiceField(choices=OverrideKind.choices, default=OverrideKind.REPLACE)
+    replaces = PersonField(
+        required=False, allow_null=True, default=None,
+        help_text="With replace: only this person, while on call. Null: everybody.",
+    )  # fmt: skip
     user = PersonField(required=False, help_text="Whoever asks, unless given.")
     starts_at = TimeField()
     ends_at = TimeField()
     reason = Text(max_length=200, required=False, default="", allow_blank=True)
+
+
+class StintIn(StrictSerializer):
+    user = PersonField()
+    starts_at = TimeField()
+    ends_at = TimeField()
+
+
+class TemporaryIn(StrictSerializer):
+    name = Text(max_length=80)
+    starts_at = TimeField()
+    ends_at = TimeField()
+    shifts = StintIn(many=True, max_length=MOST_SHIFTS)
 
 
 class AtQuery(StrictSerializer):
@@ -315,6 +442,37 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         )
         return Response(ScheduleOut(queries.get_schedule(schedule.pk)).data)
 
+    @extend_schema(request=ScheduleIn, responses=PreviewOut)
+    @action(detail=True, methods=["post"], filter_backends=[])
+    def preview(self, request: Request, ref: str) -> Response:
+        """What saving the same body would change in the next twelve weeks. Nothing is saved."""
+        schedule, now = self.get_object(), timezone.now()
+        data = read_body(request, ScheduleIn)
+        found = transitions.preview(
+            schedule=schedule, now=now,
+            write=lambda: transitions.update_schedule(
+                schedule_id=schedule.pk, by=request.user, now=now, **data
+            ),
+        )  # fmt: skip
+        return Response(
+            PreviewOut(
+                {
+                    "starts_at": found.starts_at,
+                    "ends_at": found.ends_at,
+                    "gaps": found.gaps,
+                    "changed": [
+                        {
+                            "starts_at": each.starts_at,
+                            "ends_at": each.ends_at,
+                            "before": [found.people[person] for person in each.before],
+                            "after": [found.people[person] for person in each.after],
+                        }
+                        for each in found.changed
+                    ],
+                }
+            ).data
+        )
+
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, ref: str) -> Response:
         """Refused while an escalation policy pages it."""
@@ -336,7 +494,10 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                     "people": standing.people,
                     "until": standing.until,
                     "instead_of": standing.instead_of,
+                    "is_filled": standing.is_filled,
+                    "shadows": standing.shadows,
                     "next": standing.next,
+                    "next_on_call": standing.next_people,
                     "gaps": standing.gaps,
                 }
             ).data
@@ -354,13 +515,124 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     def shifts(self, request: Request, ref: str) -> Response:
         """The final schedule from `start` until `end`, without holes: where nobody is on call, `people` is empty."""
         schedule = self.get_object()
+        start, end = self._span(request, timedelta(days=14))
+        return Response(ShiftOut(queries.calendar(schedule, start, end).final, many=True).data)
+
+    def _span(self, request: Request, default: timedelta) -> tuple[datetime, datetime]:
         asked = read_query(request, SpanQuery)
         start = asked.get("start") or timezone.now()
-        end = asked.get("end") or start + timedelta(days=14)
+        end = asked.get("end") or start + default
         if not start < end <= start + LONGEST_SPAN:
             sentence = "After the start, and at most a year after it."
             raise Invalid(f"end: {sentence}", fields={"end": [sentence]})
-        return Response(ShiftOut(queries.calendar(schedule, start, end).final, many=True).data)
+        return start, end
+
+    @extend_schema(
+        responses=QualityOut,
+        parameters=[
+            _at("start", "Now unless given."),
+            _at("end", "52 weeks after the start unless given; a year at most."),
+        ],
+        filters=False,
+    )
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def quality(self, request: Request, ref: str) -> Response:
+        """How good the schedule is, from 0 to 100, how that comes about, and what each person carries."""
+        schedule = self.get_object()
+        start, end = self._span(request, quality.SPAN)
+        found, people = queries.quality_of(schedule, start, end)
+        hour = timedelta(hours=1)
+        return Response(
+            QualityOut(
+                {
+                    "score": found.score, "starts_at": start, "ends_at": end, "parts": found.parts,
+                    "uncovered_hours": round(found.uncovered / hour, 2),
+                    "filled_hours": round(found.filled / hour, 2),
+                    "people": [
+                        {
+                            "user": people[load.user], "shifts": load.shifts, "hours": round(load.time / hour, 2),
+                            "night_hours": round(load.nights / hour, 2),
+                            "weekend_hours": round(load.weekends / hour, 2),
+                        }
+                        for load in found.loads
+                    ],
+                }
+            ).data
+        )  # fmt: skip
+
+    @extend_schema(responses=WarningOut(many=True), filters=False)
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def warnings(self, request: Request, ref: str) -> Response:
+        """What overlaps in the next 30 days: overrides that do not count, and people who are on call twice."""
+        return Response(WarningOut(queries.overlaps(self.get_object(), timezone.now()), many=True).data)
+
+    @extend_schema(
+        responses=MyShiftOut(many=True),
+        parameters=[
+            _at("start", "Now unless given."),
+            _at("end", "30 days after the start unless given; a year at most."),
+        ],
+        filters=False,
+    )
+    @action(detail=False, methods=["get"], url_path="my-shifts", pagination_class=None)
+    def my_shifts(self, request: Request) -> Response:
+        """When whoever asks is on call or shadows, in all schedules, the next first."""
+        start, end = self._span(request, timedelta(days=30))
+        return Response(MyShiftOut(queries.shifts_of(request.user, start, end), many=True).data)
+
+    @extend_schema(
+        methods=["GET"],
+        responses=TemporaryOut(many=True),
+        parameters=[_at("since", "Those that end after this time; now unless given.")],
+    )
+    @extend_schema(
+        methods=["POST"], request=TemporaryIn, responses={201: TemporaryOut}, parameters=[IDEMPOTENCY_KEY]
+    )
+    @action(detail=True, methods=["get", "post"])
+    def temporary(self, request: Request, ref: str) -> Response:
+        """Shifts that replace layers and overrides for a while. Managers write them."""
+        if request.method == "POST":
+            return self._add_temporary(request)
+        since = read_query(request, OverrideQuery).get("since") or timezone.now()
+        page = self.paginate_queryset(queries.temporary_of(self.get_object(), since))
+        return self.get_paginated_response(TemporaryOut(page, many=True).data)
+
+    @idempotent
+    def _add_temporary(self, request: Request) -> Response:
+        return Response(TemporaryOut(self._save_temporary(request, None)).data, status=201)
+
+    def _save_temporary(self, request: Request, instead_of: int | None) -> TemporarySchedule:
+        schedule = self.get_object()
+        zone, data = schedule.time_zone, read_body(request, TemporaryIn)
+        temporary = transitions.add_temporary(
+            schedule_id=schedule.pk, name=data["name"], by=request.user, now=timezone.now(),
+            starts_at=start_of(data["starts_at"], zone), ends_at=end_of(data["ends_at"], zone),
+            shifts=[
+                Stint(each["user"].pk, start_of(each["starts_at"], zone), end_of(each["ends_at"], zone))
+                for each in data["shifts"]
+            ],
+            people={each["user"].pk: each["user"] for each in data["shifts"]},
+            instead_of=instead_of,
+        )  # fmt: skip
+        return queries.temporary_of(schedule, None).get(pk=temporary.pk)
+
+    @extend_schema(
+        methods=["PUT"], request=TemporaryIn, responses=TemporaryOut,
+        parameters=[OpenApiParameter("temporary_id", int, OpenApiParameter.PATH)],
+    )  # fmt: skip
+    @extend_schema(
+        methods=["DELETE"], responses={204: None},
+        parameters=[OpenApiParameter("temporary_id", int, OpenApiParameter.PATH)],
+    )  # fmt: skip
+    @action(detail=True, methods=["put", "delete"], url_path=r"temporary/(?P<temporary_id>[0-9]{1,18})")
+    def one_temporary(self, request: Request, ref: str, temporary_id: str) -> Response:
+        """PUT ends it now and puts another in its place (with an `id` of its own). DELETE: one that runs ends now."""
+        if request.method == "PUT":
+            return Response(TemporaryOut(self._save_temporary(request, int(temporary_id))).data)
+        transitions.remove_temporary(
+            schedule_id=self.get_object().pk, temporary_id=int(temporary_id), by=request.user, now=timezone.now()
+        )  # fmt: skip
+        return Response(status=204)
 
     @extend_schema(
         methods=["GET"],
@@ -387,8 +659,10 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         override = transitions.add_override(
             schedule_id=schedule.pk,
             user=data.get("user") or request.user,
-            starts_at=_start(data["starts_at"], schedule.time_zone),
-            ends_at=_end(data["ends_at"], schedule.time_zone),
+            kind=data["kind"],
+            replaces=data["replaces"],
+            starts_at=start_of(data["starts_at"], schedule.time_zone),
+            ends_at=end_of(data["ends_at"], schedule.time_zone),
             reason=data["reason"],
             by=request.user,
             now=timezone.now(),

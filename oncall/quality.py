@@ -14,6 +14,7 @@ from oncall.rules import Run, ScheduleData, Window
 SPAN = timedelta(weeks=52)
 COVERAGE_POINTS, HOURS_POINTS, NIGHTS_POINTS, WEEKENDS_POINTS = 50, 25, 15, 10
 
+NIGHT_WORDS = "22:00 to 06:00"
 _NIGHT = (Window(frozenset(range(7)), time(22), time(6)),)
 _WEEKEND = (Window(frozenset({5}), time(0), time(0)), Window(frozenset({6}), time(0), time(0)))
 _HOUR = timedelta(hours=1)

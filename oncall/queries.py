@@ -14,16 +14,20 @@ from accounts.models import AuditEntry, User, validate_time_zone
 from core.errors import Invalid, Missing
 from oncall import rules
 from oncall.models import (
+    CalendarFeed,
     Filler,
     Layer,
     LayerMember,
     Override,
     OverrideKind,
     Schedule,
+    SwapRequest,
+    SwapStatus,
     TemporarySchedule,
     TemporaryShift,
     Turn,
 )
+from oncall.quality import Quality, quality
 from oncall.rules import LayerData, OverrideData, ScheduleData, Shift, Stint, TemporaryData, Window
 
 log = logging.getLogger(__name__)
@@ -280,6 +284,7 @@ class Standing:
     shifts: list[Span]  # from now to the horizon, gaps included
     shadows: list[User] = field(default_factory=list)
     is_filled: bool = False  # nobody else is on call, so the filler is
+    next_people: list[User] = field(default_factory=list)  # who comes next, of those not on call
 
     @property
     def first_gap(self) -> Span | None:
@@ -328,6 +333,9 @@ def _standing(schedule: Schedule, loaded: Loaded | None, at: datetime) -> Standi
         shifts=spans,
         shadows=loaded.users(rules.shadows_at(loaded.data, at)),
         is_filled=bool(current.people) and not own,
+        next_people=loaded.users(
+            rules.next_people([Shift(span.starts_at, span.ends_at, _ids(span)) for span in spans])
+        ),
     )
 
 
@@ -352,6 +360,10 @@ def _gaps(spans: list[Span], at: datetime) -> list[Span]:
         for span in spans
         if span.is_gap and span.starts_at < end
     ]
+
+
+def _ids(span: Span) -> tuple[int, ...]:
+    return tuple(person.pk for person in span.people)
 
 
 def _span(loaded: Loaded, shift: Shift) -> Span:
@@ -465,7 +477,19 @@ def schedule_list(*, search: str = "", team: str = "") -> QuerySet[Schedule]:
 
 
 def schedules_with_layers() -> QuerySet[Schedule]:
-    return schedule_list().prefetch_related(Prefetch("layers", current_layers().order_by("position")))
+    return schedule_list().prefetch_related(
+        Prefetch("layers", current_layers().order_by("position")),
+        Prefetch(
+            "fillers",
+            Filler.objects.filter(ends_at=None).select_related("user"),
+            to_attr="current_fillers",
+        ),
+    )
+
+
+def filler_of(schedule: Schedule) -> User | None:
+    """Of a schedule that came from `schedules_with_layers`."""
+    return schedule.current_fillers[0].user if schedule.current_fillers else None
 
 
 def get_schedule(schedule_id: int) -> Schedule:
@@ -479,7 +503,20 @@ def overrides_of(schedule: Schedule, at: datetime) -> QuerySet[Override]:
     """Overrides that have not ended, the next first."""
     return (
         Override.objects.filter(schedule=schedule, ends_at__gt=at)
-        .select_related("user", "created_by")
+        .select_related("user", "replaces", "created_by")
+        .order_by("starts_at", "id")
+    )
+
+
+def temporary_of(schedule: Schedule, at: datetime | None) -> QuerySet[TemporarySchedule]:
+    """Temporary schedules that have not ended at `at`, or all, the next first."""
+    found = TemporarySchedule.objects.filter(schedule=schedule)
+    if at is not None:
+        found = found.filter(ends_at__gt=at)
+    shifts = TemporaryShift.objects.select_related("user").order_by("starts_at", "id")
+    return (
+        found.select_related("created_by")
+        .prefetch_related(Prefetch("shifts", shifts))
         .order_by("starts_at", "id")
     )
 
@@ -498,13 +535,47 @@ def covered_by_later(overrides: Collection[Override]) -> dict[int, list[Override
     }
 
 
+def schedules_of(user: User, at: datetime) -> list[Schedule]:
+    """In which the person has had a place since `at`, by name."""
+    found = Schedule.objects.filter(
+        Exists(LayerMember.objects.filter(layer__schedule=OuterRef("pk"), user=user))
+        | Exists(Override.objects.filter(schedule=OuterRef("pk"), user=user, ends_at__gt=at))
+        | Exists(TemporaryShift.objects.filter(temporary__schedule=OuterRef("pk"), user=user, ends_at__gt=at))
+        | Exists(
+            Filler.objects.filter(Q(ends_at=None) | Q(ends_at__gt=at), schedule=OuterRef("pk"), user=user)
+        )
+    )
+    return list(found.order_by("name", "pk"))
+
+
+@dataclass(frozen=True)
+class Duty:
+    """A time in which one person is on call without a break, or shadows."""
+
+    schedule: Schedule
+    starts_at: datetime
+    ends_at: datetime
+    shadow: bool = False
+
+
+def shifts_of(user: User, start: datetime, end: datetime) -> list[Duty]:
+    """When one person is on call or shadows from `start` until `end`, over all schedules, the next first."""
+    schedules = schedules_of(user, start)
+    loaded = load([schedule.pk for schedule in schedules], start=start, end=end, past=True)
+    found = [
+        Duty(schedule, run.starts_at, run.ends_at, is_shadow)
+        for schedule in schedules
+        if schedule.pk in loaded
+        for look, is_shadow in ((rules.shifts, False), (rules.shadow_shifts, True))
+        for run in rules.runs(look(loaded[schedule.pk].data, start, end))
+        if run.user == user.pk
+    ]
+    return sorted(found, key=lambda duty: (duty.starts_at, duty.schedule.name))
+
+
 def duty_of(user: User, at: datetime, *, end: datetime) -> list[tuple[Schedule, Span]]:
     """The shifts of one person from `at` until `end`, over all schedules, the next first."""
-    schedules = list(
-        Schedule.objects.filter(
-            Q(layers__members__user=user) | Q(overrides__user=user, overrides__ends_at__gt=at)
-        ).distinct()
-    )
+    schedules = schedules_of(user, at)
     loaded = load([schedule.pk for schedule in schedules], start=at, end=end)
     found = [
         (schedule, _span(loaded[schedule.pk], shift))
@@ -514,3 +585,120 @@ def duty_of(user: User, at: datetime, *, end: datetime) -> list[tuple[Schedule, 
         if user.pk in shift.people
     ]
     return sorted(found, key=lambda item: (item[1].starts_at, item[0].name))
+
+
+def swaps_of(user: User) -> QuerySet[SwapRequest]:
+    """That the person made or was asked, the latest first."""
+    return (
+        SwapRequest.objects.filter(Q(requester=user) | Q(asked=user))
+        .select_related("schedule", "requester", "asked")
+        .order_by("-id")
+    )
+
+
+def swaps_to_show(schedule: Schedule) -> QuerySet[SwapRequest]:
+    """Those of one schedule that wait for an answer, the soonest first."""
+    return (
+        SwapRequest.objects.filter(schedule=schedule, status=SwapStatus.PENDING)
+        .select_related("requester", "asked")
+        .order_by("starts_at", "id")
+    )
+
+
+def feeds_of(user: User) -> QuerySet[CalendarFeed]:
+    return CalendarFeed.objects.filter(owner=user).select_related("schedule").order_by("-id")
+
+
+# --- what is not as it should be ----------------------------------------------------------------------
+
+
+def quality_of(schedule: Schedule, start: datetime, end: datetime) -> tuple[Quality, dict[int, User]]:
+    """The score of a schedule from `start` until `end`, and the people that it names."""
+    loaded = load([schedule.pk], start=start, end=end, past=True).get(schedule.pk) or Loaded(
+        ScheduleData(zone=schedule.time_zone)
+    )
+    zones = tuple(sorted((person, user.time_zone) for person, user in loaded.people.items()))
+    return _quality(loaded.data, start, end, zones), loaded.people
+
+
+@lru_cache(maxsize=128)
+def _quality(
+    data: ScheduleData, start: datetime, end: datetime, zones: tuple[tuple[int, str], ...]
+) -> Quality:
+    return quality(data, start, end, zones=dict(zones))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    kind: str
+    text: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+def overlaps(schedule: Schedule, at: datetime) -> list[Overlap]:
+    """In the next `GAP_DAYS`: what covers the same time so that one of it does not count, and who is on call in two
+    schedules at once."""
+    end = at + timedelta(days=GAP_DAYS)
+    overrides = list(overrides_of(schedule, at).filter(starts_at__lt=end))
+    plans = list(temporary_of(schedule, at).filter(starts_at__lt=end))
+    found = []
+    by_id = {override.pk: override for override in overrides}
+    for pk, later in covered_by_later(overrides).items():
+        found += [
+            _overlap(
+                "override_covered", f"The override for {other.user} was made later than the one for "
+                f"{by_id[pk].user} and wins.", by_id[pk], other,
+            )
+            for other in later
+        ]  # fmt: skip
+    for plan in plans:
+        found += [
+            _overlap("override_beaten", f"{plan} beats the override for {override.user}.", plan, override)
+            for override in overrides
+            if _meet(plan, override)
+        ]
+        found += [
+            _overlap("temporary_covered", f"{other} was made later than {plan} and counts.", plan, other)
+            for other in plans
+            if (other.created_at, other.pk) > (plan.created_at, plan.pk) and _meet(plan, other)
+        ]
+    found += _on_call_twice(schedule, at, end)
+    return sorted(found, key=lambda each: (each.starts_at, each.kind, each.text))
+
+
+def _meet(first: Any, second: Any) -> bool:
+    return first.starts_at < second.ends_at and second.starts_at < first.ends_at
+
+
+def _overlap(kind: str, text: str, first: Any, second: Any) -> Overlap:
+    return Overlap(kind, text, max(first.starts_at, second.starts_at), min(first.ends_at, second.ends_at))
+
+
+def _on_call_twice(schedule: Schedule, at: datetime, end: datetime) -> list[Overlap]:
+    loaded = load([schedule.pk], start=at, end=end).get(schedule.pk)
+    if loaded is None:
+        return []
+    mine = rules.runs(rules.shifts(loaded.data, at, end))
+    people = {run.user for run in mine}
+    others = {
+        other.pk: other
+        for other in Schedule.objects.filter(
+            Q(layers__members__user__in=people, layers__superseded_at=None)
+            | Q(overrides__user__in=people, overrides__ends_at__gt=at)
+            | Q(temporary__shifts__user__in=people, temporary__ends_at__gt=at)
+        )
+        .exclude(pk=schedule.pk)
+        .distinct()
+    }
+    found = []
+    for key, theirs in load(list(others), start=at, end=end).items():
+        for run in rules.runs(rules.shifts(theirs.data, at, end)):
+            found += [
+                _overlap(
+                    "two_schedules", f"{loaded.people[run.user]} is also on call for {others[key]}.", run, own
+                )
+                for own in mine
+                if own.user == run.user and _meet(own, run)
+            ]
+    return found

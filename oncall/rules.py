@@ -119,10 +119,10 @@ class ScheduleData:
     zone: str
     layers: tuple[LayerData, ...] = ()
     overrides: tuple[OverrideData, ...] = ()
-    temporary: tuple[TemporaryData, ...] = ()
-    fillers: tuple[Stint, ...] = ()
     absent: frozenset[int] = field(default_factory=frozenset)
     absences: tuple[Stint, ...] = ()
+    temporary: tuple[TemporaryData, ...] = ()
+    fillers: tuple[Stint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

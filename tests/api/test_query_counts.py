@@ -51,7 +51,7 @@ def fill(count: int, responder: User) -> None:
         ("incidents/?limit=200&status=open&severity=1&q=no", 2),
         ("policies/?limit=200", 9),
         ("services/?limit=200", 4),
-        ("schedules/?limit=200", 4),
+        ("schedules/?limit=200", 5),
         ("teams/?limit=200", 3),
         ("users/?limit=200", 3),
         ("tokens/?limit=200", 2),
