@@ -481,8 +481,7 @@ def _wait_at(incident: Incident, run: Run, wait: WaitAt, *, now: datetime) -> No
     within = rules.time_to_answer(run.snapshot, tier, incident.severity)
     _note_gap(incident, run, tier, loop=wait.position.loop, outcome=GapOutcome.WAITED, why=wait.why, now=now)
     run.index, run.loop = wait.position.index, wait.position.loop
-    run.step += 1
-    run.step_started_at = now
+    _next_step(run, now=now)
     timeline.record(
         incident, Kind.TIER_SKIPPED, at=now,
         text=f"nobody is paged by tier {tier['level']}, {tier['name']}: {wait.why}. Its time passes, then "
@@ -556,8 +555,7 @@ def _page_tier(
     run.index, run.loop = position.index, position.loop
     if goes_on and run.status != RunStatus.GATHERING:
         run.status, run.stopped_at = RunStatus.RUNNING, None
-    run.step += 1
-    run.step_started_at = now
+    _next_step(run, now=now)
     otherwise = f"{next_label(run)} in {duration(within)}" if due_at and goes_on else ""
     pages = _page(
         incident, run, tier, recipients=recipients, now=now, answer_by=due_at if goes_on else None,
@@ -586,6 +584,13 @@ def _page_tier(
         run.save(update_fields=_POSITION)
 
 
+def _next_step(run: Run, *, now: datetime) -> None:
+    """The fence of the timers: those of the step before do nothing any more."""
+    run.step += 1
+    run.step_started_at = now
+    _watch_no_handoff(run)
+
+
 def _page(
     incident: Incident, run: Run, tier: dict[str, Any], *, recipients: Iterable[tuple[User, str]], now: datetime,
     answer_by: datetime | None, otherwise: str,
@@ -612,8 +617,7 @@ def _page_catch_all(incident: Incident, run: Run, *, now: datetime, why: str) ->
     due_at = now + every if goes_on and incident.urgency == Urgency.HIGH else None
     if goes_on:
         run.status, run.stopped_at = RunStatus.CATCH_ALL, None
-    run.step += 1
-    run.step_started_at = now
+    _next_step(run, now=now)
     run.index = len(run.snapshot["tiers"])
     people = catch_all_people(run.snapshot["catch_all"])
     otherwise = f"You are paged again in {duration(every)}" if due_at else ""
@@ -653,10 +657,6 @@ def _arm(incident: Incident, run: Run, *, due_at: datetime | None, now: datetime
             kind=STEP, key=step_timer_key(run), due_at=due_at, fence=run.step, now=now,
             payload={"incident": incident.pk, **({} if run.is_own else {"run": run.pk})},
         )  # fmt: skip
-    if run.handoff_at is not None:
-        run.handoff_at = None
-        run.save(update_fields=["handoff_at"])
-        cancel_timer(kind=HANDOFF, key=str(run.pk))
     _announce(incident)
 
 
@@ -697,6 +697,7 @@ def _next_label(run: Run) -> str:
 
 def _watch_handoff(incident: Incident, run: Run, tier: dict[str, Any], *, now: datetime) -> None:
     """Look again when somebody else comes on call in the tier that waits, if that is before its time is up."""
+    _watch_no_handoff(run)
     schedules = schedules_of(tier) if run.snapshot.get("add_on_handoff", True) else []
     if not schedules:
         return
@@ -706,6 +707,13 @@ def _watch_handoff(incident: Incident, run: Run, tier: dict[str, Any], *, now: d
     run.handoff_at = changes[0]
     run.save(update_fields=["handoff_at"])
     watch_again(incident, run, now=now)
+
+
+def _watch_no_handoff(run: Run) -> None:
+    if run.handoff_at is not None:
+        run.handoff_at = None
+        run.save(update_fields=["handoff_at"])
+        cancel_timer(kind=HANDOFF, key=str(run.pk))
 
 
 def watch_again(incident: Incident, run: Run, *, now: datetime) -> None:
@@ -724,8 +732,6 @@ def handed_off(incident: Incident, *, run_id: int, step: int, now: datetime) -> 
     if run.status == RunStatus.STOPPED or not 0 <= run.index < len(run.snapshot["tiers"]):
         return
     tier = run.snapshot["tiers"][run.index]
-    run.handoff_at = None
-    run.save(update_fields=["handoff_at"])
     last = incident.timeline.filter(
         kind=Kind.PAGED, data__step=run.step, data__tier=tier["level"], at__gte=run.started_at
     )

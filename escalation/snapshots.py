@@ -9,7 +9,8 @@ from django.db import transaction
 
 from accounts.models import Team
 from catalog.models import Service
-from escalation.models import MatrixCell, Policy, ServicePolicy, TargetKind, Tier, TierTarget
+from escalation.models import AsksCommander, MatrixCell, Policy, ServicePolicy, TargetKind, Tier, TierTarget
+from incidents import matrix
 
 
 def snapshot_of(policy: Policy) -> dict[str, Any]:
@@ -129,6 +130,18 @@ def _plain(*, name: str, tier_name: str, expected: str, targets: list[dict[str, 
             }
         ],
     }  # fmt: skip
+
+
+@matrix.decided_by
+def ruling(severity: int, criticality: int) -> matrix.Ruling:
+    cell = MatrixCell.objects.filter(severity=severity, criticality=criticality).first()
+    if cell is None:
+        return matrix.Ruling()
+    asks = {AsksCommander.ASK: True, AsksCommander.NO: False}
+    return matrix.Ruling(
+        urgency=cell.urgency,
+        asks_commander=asks.get(AsksCommander(cell.commander)) if cell.commander else None,
+    )
 
 
 def matrix_row(criticality: int) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from accounts.permissions import at_least
 from catalog.models import Service
 from core.errors import Invalid, Missing, Refused
 from core.words import duration
-from incidents import rules, timeline
+from incidents import matrix, rules, timeline
 from incidents.links import answer_path
 from incidents.models import (
     Alert,
@@ -63,6 +63,11 @@ def topic(incident: Incident) -> str:
     return f"incident:{incident.pk}"
 
 
+EACH = ":each"
+"""Ending of the step_key of pages that somebody else's answer does not end: more than one person has to answer, or it is
+another team that is called. Their messages have a topic of their own, which `call_off` ends."""
+
+
 # ---------------------------------------------------------------------------------------------------- beginning
 
 
@@ -76,6 +81,7 @@ def trigger(
 
     `tier0_until`: an automated action comes first, and people are paged then unless it has helped.
     """
+    urgency = matrix.ruling(severity=severity, criticality=service.criticality).urgency or urgency
     incident = Incident.objects.create(
         title=clean_text(title)[:300], service=service, severity=severity, urgency=urgency,
         impact=clean_text(impact)[:300], is_drill=is_drill, opened_by=by, opened_from=opened_from[:120],
@@ -141,7 +147,7 @@ def acknowledge(
     incident.acknowledged_at = incident.acknowledged_at or now
     incident.fence += 1
     incident.save(update_fields=["status", "acknowledged_at", "acknowledged_by", "fence"])
-    page = _call_off_pages(incident, answered_by=by, now=now)
+    page = _call_off_pages(incident, answered_by=by, now=now, each=False)
     took = now - (page.paged_at if page else incident.triggered_at)
     timeline.record(
         incident, Kind.ACKNOWLEDGED, at=now, actor=by, actor_name=by_name,
@@ -160,11 +166,14 @@ def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, vi
     """Somebody was first. Whoever was called in since, or answers besides, is noted once; the state stays."""
     if by is None:
         return incident
-    called = _calls(incident).filter(recipient=by, status=PageStatus.PAGING)
+    called = _calls(incident).filter(
+        Q(status=PageStatus.PAGING) | Q(status=PageStatus.MISSED, step_key__endswith=EACH), recipient=by
+    )
     answers_a_call = called.exists()
     if answers_a_call:
+        about = _topics(incident, called)
         called.update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-        cancel_topic(topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=by)
+        _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=by)
     elif by.pk == incident.acknowledged_by_id or _is_noted(incident, by):
         return incident
     timeline.record(
@@ -353,6 +362,8 @@ def change_severity(
     by_name: str = "",
 ) -> None:
     """For callers that hold the lock. Does nothing when both are as wanted."""
+    laid_down = matrix.ruling(severity=severity, criticality=incident.service.criticality).urgency
+    urgency = laid_down or urgency
     if (incident.severity, incident.urgency) == (severity, urgency):
         return
     before, was_urgent = incident.severity, incident.urgency
@@ -629,11 +640,14 @@ def page_people(
     return pages
 
 
-def miss_pages(incident: Incident, *, now: datetime) -> list[Page]:
-    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted."""
+def miss_pages(incident: Incident, *, now: datetime, steps: str = "") -> list[Page]:
+    """The waiting pages got no answer in time. They go on ringing until somebody answers, but they are counted.
+
+    `steps`: only those whose step_key begins so.
+    """
     waiting = list(
         _calls(incident)
-        .filter(status=PageStatus.PAGING, answer_by__lte=now)
+        .filter(status=PageStatus.PAGING, answer_by__lte=now, step_key__startswith=steps)
         .select_related("recipient")
         .order_by("pk")
     )
@@ -666,23 +680,55 @@ def _calls(incident: Incident) -> QuerySet[Page]:
     return incident.pages.filter(purpose=PagePurpose.ANSWER)
 
 
-def _call_off_pages(incident: Incident, *, answered_by: User | None, now: datetime) -> Page | None:
-    """End every waiting page, and every message of it that has not gone out. The answering person's latest page."""
+def _call_off_pages(
+    incident: Incident, *, answered_by: User | None, now: datetime, each: bool = True
+) -> Page | None:
+    """End every waiting page, and every message of it that has not gone out. The answering person's latest page.
+
+    `each` False: pages that wait for their own person's answer stay.
+    """
     answered = None
     if answered_by is not None:
         mine = _calls(incident).filter(
             recipient=answered_by, status__in=[PageStatus.PAGING, PageStatus.MISSED]
         )
         answered = mine.order_by("-pk").first()
-        mine.filter(status=PageStatus.PAGING).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
+        about = _topics(incident, mine)
+        mine.filter(Q(status=PageStatus.PAGING) | Q(step_key__endswith=EACH)).update(
+            status=PageStatus.ACKNOWLEDGED, ended_at=now
+        )
         if answered is not None:
             Page.objects.filter(pk=answered.pk).update(status=PageStatus.ACKNOWLEDGED, ended_at=now)
-            cancel_topic(
-                topic=topic(incident), now=now, status=NotificationStatus.ANSWERED, recipient=answered_by
-            )
-    _calls(incident).filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
-    cancel_topic(topic=topic(incident), now=now)
+            _end_messages(about, now=now, status=NotificationStatus.ANSWERED, recipient=answered_by)
+    others = _calls(incident)
+    if not each:
+        others = others.exclude(step_key__endswith=EACH)
+    about = _topics(incident, others) if each else [topic(incident)]
+    others.filter(status=PageStatus.PAGING).update(status=PageStatus.CANCELLED, ended_at=now)
+    _end_messages(about, now=now)
     return answered
+
+
+def call_off(incident: Incident, *, about: str, now: datetime) -> None:
+    """End the pages whose messages have this topic, and the messages. For callers that hold the lock."""
+    _calls(incident).filter(status=PageStatus.PAGING, notification__topic=about).update(
+        status=PageStatus.CANCELLED, ended_at=now
+    )
+    cancel_topic(topic=about, now=now)
+
+
+def _topics(incident: Incident, pages: QuerySet[Page]) -> list[str]:
+    """What the messages of these pages are about: the incident, and each step that waits for more answers."""
+    own = pages.filter(step_key__endswith=EACH).order_by("notification__topic")
+    return [topic(incident), *own.values_list("notification__topic", flat=True).distinct()]
+
+
+def _end_messages(
+    topics: Sequence[str], *, now: datetime, status: str = NotificationStatus.CANCELLED,
+    recipient: User | None = None,
+) -> None:  # fmt: skip
+    for each in topics:
+        cancel_topic(topic=each, now=now, status=status, recipient=recipient)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers

@@ -137,7 +137,8 @@ def _tier_faults(tier: TierData) -> list[str]:
         wrong.append(f"When nobody is there, {said.lower()} does one of {', '.join(WHEN_UNSTAFFED)}.")
     elif tier.when_unstaffed == "hold_until_staffed" and not 1 <= tier.hold_limit_minutes <= LONGEST_HOLD:
         wrong.append(f"{said} waits for somebody from 1 minute to 7 days.")
-    for place in (tier, *tier.targets):
+    places: tuple[TierData | TargetData, ...] = (tier, *tier.targets)
+    for place in places:
         if place.hours not in HOURS:
             wrong.append(f"{said} counts at any time (empty), in working hours (in) or outside them (out).")
         if not set(place.severities) <= set(SEVERITIES):

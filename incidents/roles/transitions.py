@@ -12,7 +12,7 @@ from django.db import transaction
 from accounts.models import User
 from core.errors import Invalid, Missing, NotAllowed, Refused
 from core.words import duration
-from incidents import timeline
+from incidents import matrix, timeline
 from incidents.models import (
     Incident,
     Kind,
@@ -296,7 +296,10 @@ def wants_commander(incident: Incident) -> bool:
     if not incident.is_open or incident.commander_id is not None:
         return False
     rotation = queries.rotation_of(incident, role=RoomRole.COMMANDER)
-    return rotation is not None and incident.severity <= rotation.max_severity
+    if rotation is None:
+        return False
+    asks = matrix.ruling(severity=incident.severity, criticality=incident.service.criticality).asks_commander
+    return incident.severity <= rotation.max_severity if asks is None else asks
 
 
 def seek_commander(incident: Incident, *, now: datetime) -> None:
