@@ -5,7 +5,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -17,11 +17,11 @@ from django.views.decorators.csrf import csrf_exempt
 
 from core.bridge import ANSWER_AFTER
 from core.middleware import RETRY_AFTER, database_is_away
-from integrations import hints, rules
-from integrations.adapters import alertmanager, pagerduty, webhook
+from integrations import hints, inbox, queries, rules
+from integrations.adapters import alertmanager, grafana, opsgenie, pagerduty, webhook
 from integrations.keys import Sender, directory
 from integrations.limits import Buckets
-from integrations.models import IntegrationKind, Verdict
+from integrations.models import IngestEvent, IntegrationKind, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,13 @@ class Contract(ABC):
     kind: ClassVar[str]
     takes: ClassVar[str]  # the kind of integration whose keys are good here
     longest = rules.LONGEST_EVENT
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    refused: ClassVar[int] = 400  # the status of a body that is JSON and not what is expected
+    empty_is_object: ClassVar[bool] = False
+
+    def known(self, sender: Sender) -> None:
+        """Whose request it is, before it is parsed."""
+        self.sender: Sender | None = sender
 
     @abstractmethod
     def parse(self, body: dict[str, Any]) -> rules.Parsed: ...
@@ -63,7 +70,7 @@ class Contract(ABC):
     def key_of(self, body: dict[str, Any], key_in_path: str) -> str: ...
 
     @abstractmethod
-    def accepted(self, parsed: rules.Parsed) -> HttpResponse: ...
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse: ...
 
     @abstractmethod
     def error(
@@ -89,7 +96,7 @@ class EventsV2(Contract):
     def key_of(self, body: dict[str, Any], key_in_path: str) -> str:
         return pagerduty.key_of(body)
 
-    def accepted(self, parsed: rules.Parsed) -> HttpResponse:
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse:
         return answer(202, {"status": "success", "message": "Event processed", "dedup_key": parsed.dedup_key})
 
     def error(
@@ -131,7 +138,7 @@ class ChangesV2(EventsV2):
     def parse(self, body: dict[str, Any]) -> rules.Parsed:
         return pagerduty.parse_change(body)
 
-    def accepted(self, parsed: rules.Parsed) -> HttpResponse:
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse:
         return answer(202, {"status": "success", "message": "Change event processed"})
 
 
@@ -165,8 +172,15 @@ class Alertmanager(_KeyInPath):
     def parse(self, body: dict[str, Any]) -> rules.Parsed:
         return alertmanager.parse(body)
 
-    def accepted(self, parsed: rules.Parsed) -> HttpResponse:
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse:
         return answer(202, {"status": "success", "message": "Alerts stored", "alerts": len(parsed.signals)})
+
+
+class Grafana(Alertmanager):
+    kind = takes = IntegrationKind.GRAFANA.value
+
+    def parse(self, body: dict[str, Any]) -> rules.Parsed:
+        return grafana.parse(body)
 
 
 class Webhook(_KeyInPath):
@@ -175,8 +189,54 @@ class Webhook(_KeyInPath):
     def parse(self, body: dict[str, Any]) -> rules.Parsed:
         return webhook.parse(body)
 
-    def accepted(self, parsed: rules.Parsed) -> HttpResponse:
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse:
         return answer(202, {"status": "success", "message": "Event stored", "dedup_key": parsed.dedup_key})
+
+
+class Opsgenie(Contract):
+    """`verb` "" creates. The key is in the Authorization header, the alert in the path."""
+
+    kind = takes = IntegrationKind.OPSGENIE.value
+    methods = ("POST", "PUT", "PATCH")
+    refused = 422
+    empty_is_object = True
+
+    def __init__(self, verb: str = "", identifier: str = "", named_by: str = "id") -> None:
+        self.verb, self.identifier, self.named_by = verb, identifier, named_by
+        self.began = time.monotonic()
+        self.sender = None
+
+    def parse(self, body: dict[str, Any]) -> rules.Parsed:
+        if not self.verb:
+            return opsgenie.parse_create(body)
+        key = queries.key_of_alert(self.identifier, self.named_by, integration_id=self.sender.integration_id)
+        return opsgenie.parse_action(self.verb, key, body)
+
+    def key_of(self, body: dict[str, Any], key_in_path: str) -> str:
+        return key_in_path
+
+    def say(self, status: int, body: Mapping[str, Any], *, event_id: int = 0, **headers: str) -> HttpResponse:
+        """Clients fail on an answer without these two."""
+        request_id = opsgenie.public_id(opsgenie.REQUEST, event_id)
+        took = round(time.monotonic() - self.began, 3)
+        return answer(status, {**body, "took": took, "requestId": request_id}, **headers)
+
+    def accepted(self, parsed: rules.Parsed, event_id: int) -> HttpResponse:
+        return self.say(202, {"result": "Request will be processed"}, event_id=event_id)
+
+    def error(
+        self, status: int, message: str, *, code: str = "invalid", errors: list[str] | None = None
+    ) -> HttpResponse:
+        return self.say(status, {"message": message, **({"errors": {"body": errors}} if errors else {})})
+
+    def unknown_key(self, *, checked: bool) -> HttpResponse:
+        if checked:
+            return self.error(401, "Key is not valid: no integration of the kind Opsgenie has it")
+        state = {"X_RateLimit_State": "THROTTLED", "X_RateLimit_Reason": "INTEGRATION", "Retry_After": "30"}
+        return self.say(
+            429, {"message": "Too many requests with unknown keys from this address"},
+            X_RateLimit_Period_In_Sec="60", **state,
+        )  # fmt: skip
 
 
 @csrf_exempt
@@ -199,10 +259,121 @@ def from_webhook(request: HttpRequest, key: str) -> HttpResponse:
     return _receive(request, Webhook(), key)
 
 
+@csrf_exempt
+def from_grafana(request: HttpRequest, key: str) -> HttpResponse:
+    return _receive(request, Grafana(), key)
+
+
+def genie_key(request: HttpRequest) -> str:
+    """The key of `Authorization: GenieKey …`; "" when there is none."""
+    scheme, _, key = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    return key.strip() if scheme.lower() == "geniekey" else ""
+
+
+@csrf_exempt
+def opsgenie_create(request: HttpRequest) -> HttpResponse:
+    return _receive(request, Opsgenie(), genie_key(request))
+
+
+@csrf_exempt
+def opsgenie_act(request: HttpRequest, identifier: str, verb: str) -> HttpResponse:
+    named_by = request.GET.get("identifierType", "id").lower()
+    contract = Opsgenie(verb, identifier.replace("\x00", ""), named_by)
+    return _receive(request, contract, genie_key(request))
+
+
+LONGEST_WAIT = 2.0  # seconds for the verdict of a request; some clients ask at once, and only ten times
+
+
+@csrf_exempt
+def opsgenie_request(request: HttpRequest, request_id: str) -> HttpResponse:
+    """What became of a request. The inbox is taken out from here, if nobody is at it."""
+    contract = Opsgenie()
+    return _asked(request, contract, lambda sender: _request_status(contract, sender, request_id))
+
+
+@csrf_exempt
+def opsgenie_alert(request: HttpRequest, identifier: str) -> HttpResponse:
+    contract = Opsgenie(identifier=identifier.replace("\x00", ""))
+    named_by = request.GET.get("identifierType", "id").lower()
+    return _asked(request, contract, lambda sender: _alert_of(contract, sender, named_by))
+
+
+def _asked(request: HttpRequest, contract: Opsgenie, look: Callable[[Sender], HttpResponse]) -> HttpResponse:
+    if request.method not in ("GET", "HEAD"):
+        response = contract.error(405, "Only GET is understood here.")
+        response.headers["Allow"] = "GET, HEAD"
+        return response
+    try:
+        address = rules.address_of(request.META.get("REMOTE_ADDR", ""))
+        sender, checked = _sender_of(genie_key(request), address)
+        if sender is None or sender.kind != contract.takes:
+            return contract.unknown_key(checked=checked)
+        return look(sender)
+    except Exception as error:
+        if not database_is_away(error):
+            raise
+        return contract.error(503, "The database does not answer. Ask again.")
+
+
+def _request_status(contract: Opsgenie, sender: Sender, request_id: str) -> HttpResponse:
+    found = opsgenie.read_id(request_id)
+    event = None
+    if found is not None and found[0] == opsgenie.REQUEST:
+        event = _processed(found[1], sender)
+    if event is None or event.verdict == Verdict.PENDING:
+        return contract.error(404, "Request not found. It might not be processed, yet.")
+    done = event.verdict not in (Verdict.FAILED, Verdict.DROPPED, Verdict.REJECTED)
+    created = event.payload[0]["action"] == rules.TRIGGER
+    action = "Create" if created else queries.action_of(event.payload)
+    status = {True: "Created alert", False: f"{action} is done"}[created] if done else event.reason
+    alert = queries.alert_of(event.dedup_key, integration_id=sender.integration_id)
+    data = {
+        "success": done, "isSuccess": done, "action": action, "status": status,
+        "processedAt": event.processed_at and event.processed_at.isoformat(),
+        "integrationId": str(sender.integration_id),
+        "alertId": opsgenie.public_id(opsgenie.ALERT, alert.pk) if alert else request_id, "alias": event.dedup_key,
+    }  # fmt: skip
+    return contract.say(200, {"data": data}, event_id=event.pk)
+
+
+def _processed(event_id: int, sender: Sender) -> IngestEvent | None:
+    """The event with its verdict, waited for; still without one when it takes too long."""
+    give_up_at = time.monotonic() + LONGEST_WAIT
+    while True:
+        event = (
+            IngestEvent.objects.filter(pk=event_id, integration_id=sender.integration_id).defer("raw").first()
+        )
+        if event is None or event.verdict != Verdict.PENDING or time.monotonic() > give_up_at:
+            return event
+        if inbox.drain(integration_id=sender.integration_id, now=timezone.now()) is None:
+            time.sleep(0.05)
+
+
+def _alert_of(contract: Opsgenie, sender: Sender, named_by: str) -> HttpResponse:
+    key = queries.key_of_alert(contract.identifier, named_by, integration_id=sender.integration_id)
+    alert = queries.alert_of(key, integration_id=sender.integration_id)
+    if alert is None:
+        return contract.error(404, "Alert not found")
+    data = {
+        "id": opsgenie.public_id(opsgenie.ALERT, alert.pk), "tinyId": str(alert.pk), "alias": alert.dedup_key,
+        "message": alert.title, "status": "open" if alert.status == "firing" else "closed",
+        "acknowledged": alert.incident.status in ("acknowledged", "contained"), "count": alert.count,
+        "source": alert.source, "createdAt": alert.first_seen_at.isoformat(),
+        "updatedAt": alert.last_seen_at.isoformat(), "lastOccurredAt": alert.last_seen_at.isoformat(),
+        "priority": {"critical": "P1", "error": "P2", "warning": "P3"}.get(alert.severity, "P4"),
+        "tags": alert.details.get("tags", []), "incident": alert.incident.ref,
+    }  # fmt: skip
+    return contract.say(200, {"data": data})
+
+
 def _receive(request: HttpRequest, contract: Contract, key_in_path: str = "") -> HttpResponse:
-    if request.method != "POST":
-        response = contract.error(405, "Only POST is understood here.", code="method_not_allowed")
-        response.headers["Allow"] = "POST"
+    if request.method not in contract.methods:
+        response = contract.error(
+            405, f"Only {' and '.join(contract.methods)} are understood here."
+            if len(contract.methods) > 1 else "Only POST is understood here.", code="method_not_allowed",
+        )  # fmt: skip
+        response.headers["Allow"] = ", ".join(contract.methods)
         return response
     try:
         return _take(request, contract, key_in_path, now=timezone.now())
@@ -228,7 +399,7 @@ def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: da
     text, key = "", key_in_path
     try:
         text = rules.read_text(raw)
-        body = rules.read_object(text)
+        body = {} if contract.empty_is_object and not text.strip() else rules.read_object(text)
         key = contract.key_of(body, key_in_path)
     except rules.Unreadable as why:
         sender, checked = _sender_of(key_in_path, address) if key_in_path else (None, False)
@@ -241,7 +412,7 @@ def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: da
     except rules.Refusal as refusal:
         errors = refusal.errors + _errors_of(contract, body)
         _note_refusal(contract, None, address, "; ".join(errors), text, key, now=now)
-        return contract.error(400, "; ".join(errors), errors=errors)
+        return contract.error(contract.refused, "; ".join(errors), errors=errors)
 
     sender, checked = _sender_of(key, address)
     if sender is None or sender.kind != contract.takes:
@@ -256,23 +427,24 @@ def _take(request: HttpRequest, contract: Contract, key_in_path: str, *, now: da
     if sender.disabled:
         _note_refusal(contract, sender, address, "The integration is disabled", text, key, now=now)
         return contract.disabled()
+    contract.known(sender)
     try:
         parsed = contract.parse(body)
     except rules.Refusal as refusal:
         _note_refusal(contract, sender, address, "; ".join(refusal.errors), text, key, now=now)
-        return contract.error(400, "; ".join(refusal.errors), errors=refusal.errors)
+        return contract.error(contract.refused, "; ".join(refusal.errors), errors=refusal.errors)
     if sender.overfull:
         response = contract.error(
             503, "Too much of this sender waits already. Send it again.", code="overfull"
         )
         response.headers["Retry-After"] = RETRY_AFTER
         return response
-    _store(
+    event_id = _store(
         contract, sender, parsed, address, rules.without_key(text, key, longest=rules.LONGEST_RAW), now=now
     )
     if not modest.take(sender.integration_id, time.monotonic()):
         request.META[ANSWER_AFTER] = min(hints.lateness(), LONGEST_HOLD)
-    return contract.accepted(parsed)
+    return contract.accepted(parsed, event_id)
 
 
 def _sender_of(key: str, address: str | None) -> tuple[Sender | None, bool]:
@@ -314,12 +486,13 @@ INSERT INTO integrations_ingestevent
     (integration_id, kind, received_at, payload, raw, verdict, reason, dedup_key, remote_address, attempts, due_at,
      processed_at)
 VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, 0, %s, %s)
+RETURNING id
 """
 
 
 def _store(
     contract: Contract, sender: Sender, parsed: rules.Parsed, address: str | None, raw: str, *, now: datetime
-) -> None:
+) -> int:
     """One statement, committed when it returns. Plain SQL: a third of the time that a model instance takes."""
     values = [
         sender.integration_id, contract.kind, now, rules.as_json(parsed.signals), raw, Verdict.PENDING.value,
@@ -327,7 +500,9 @@ def _store(
     ]  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
+        event_id = cursor.fetchone()[0]
     transaction.on_commit(lambda: hints.wake(sender.integration_id))
+    return event_id
 
 
 def _note_refusal(

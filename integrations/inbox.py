@@ -12,6 +12,7 @@ from django.db.models import Func, IntegerField, Q, QuerySet
 from catalog.models import Service
 from core.middleware import database_is_away
 from incidents.alerts import AlertSignal, apply_signal
+from incidents.grouping.rules import Plan
 from incidents.models import Incident, Status
 from incidents.transitions import record_change
 from integrations import rules
@@ -178,8 +179,19 @@ def _apply(
         ),
         now=now,
         count=operation.count,
+        plan=_plan_of(integration),
     )
     return {"verdict": outcome.verdict, "reason": outcome.reason, "incident": outcome.incident_id}
+
+
+def _plan_of(integration: Integration) -> Plan | None:
+    if not integration.grouping:
+        return None
+    return Plan(
+        mode=integration.grouping,
+        fields=tuple(integration.grouping_fields),
+        seconds=integration.grouping_seconds,
+    )
 
 
 MOST_INCIDENTS_OF_A_CHANGE = 5

@@ -8,7 +8,7 @@ from integrations.endpoints import answer
 from integrations.ingest_urls import urlpatterns
 
 SENDERS_ONLY = "/v2/"
-PREFIXES = (SENDERS_ONLY, "/api/v1/integrations/")
+PREFIXES = (SENDERS_ONLY, "/api/v1/integrations/", "/heartbeat/")
 
 
 def doorstep(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -24,7 +24,7 @@ def doorstep(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             if request.path_info.startswith(SENDERS_ONLY):
                 error = {
                     "code": "not_found",
-                    "message": "There is nothing at this address. Events go to /v2/enqueue.",
+                    "message": "There is nothing at this address. Events go to /v2/enqueue, Opsgenie's alerts to /v2/alerts.",
                 }
                 return answer(404, {"error": error})
         return get_response(request)

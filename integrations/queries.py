@@ -3,8 +3,10 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q, QuerySet
 
 from catalog.models import Dependency
-from incidents.models import Incident
+from incidents.models import Alert, Incident
+from integrations.adapters import opsgenie
 from integrations.models import ChangeEvent, IngestEvent, Integration, Verdict
+from integrations.rules import LONGEST_KEY, cut
 
 
 def waiting_inboxes(*, before: datetime) -> list[tuple[int, datetime]]:
@@ -63,6 +65,44 @@ def ledger(
     if before is not None:
         found = found.filter(pk__lt=before)
     return found.order_by("-pk")
+
+
+# --- what Opsgenie's clients ask -----------------------------------------------------------------------------------
+
+
+def key_of_alert(identifier: str, named_by: str, *, integration_id: int) -> str:
+    """The dedup_key of what a client names by alias, by tiny id, by alert id, or by the id of the request that made it.
+
+    What is none of ours is taken for an alias.
+    """
+    origin = f"integration:{integration_id}"
+    pk, found = 0, opsgenie.read_id(identifier)
+    if named_by == "tiny" and identifier.isascii() and identifier.isdecimal() and len(identifier) < 19:
+        pk = int(identifier)
+    elif named_by == "id" and found is not None and found[0] == opsgenie.REQUEST:
+        event = IngestEvent.objects.filter(pk=found[1], integration_id=integration_id)
+        return event.values_list("dedup_key", flat=True).first() or cut(identifier, LONGEST_KEY)
+    elif named_by == "id" and found is not None:
+        pk = found[1]
+    if pk:
+        key = Alert.objects.filter(pk=pk, origin=origin).values_list("dedup_key", flat=True).first()
+        if key is not None:
+            return key
+    return cut(identifier, LONGEST_KEY)
+
+
+def alert_of(dedup_key: str, *, integration_id: int) -> Alert | None:
+    """The newest alert of the key."""
+    found = Alert.objects.filter(origin=f"integration:{integration_id}", dedup_key=dedup_key)
+    return found.select_related("incident").order_by("-pk").first()
+
+
+_ACTIONS = {"resolve": "Close", "acknowledge": "Acknowledge", "update": "Update", "note": "AddNote"}
+
+
+def action_of(payload: list[dict]) -> str:
+    """What a request's status calls it; a note may come before what it is about."""
+    return _ACTIONS.get(payload[-1]["action"], "Update") if payload else "Update"
 
 
 BEFORE = timedelta(hours=24)

@@ -150,6 +150,7 @@ def cut(text: str, longest: int) -> str:
 # --- what adapters give -----------------------------------------------------------------------------------------
 
 TRIGGER, ACKNOWLEDGE, RESOLVE, CHANGE = "trigger", "acknowledge", "resolve", "change"
+NOTE, UPDATE = "note", "update"
 SEVERITIES = ("critical", "error", "warning", "info")
 
 
@@ -336,7 +337,10 @@ def collapse(signals: Iterable[tuple[int, int, dict[str, Any]]]) -> list[Operati
 
 
 # Of several verdicts in one request, the one that people must see first.
-_WEIGHT = ["failed", "opened", "joined", "resolved", "acknowledged", "change", "repeated", "dropped"]
+_WEIGHT = [
+    *("failed", "opened", "joined", "held", "resolved", "acknowledged", "change", "updated", "repeated"),
+    "dropped",
+]
 
 
 def verdict_of_all(verdicts: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from integrations import hints, inbox, queries, transitions
 from integrations.bridge import subscribers as bridge_subscribers  # noqa: F401  registers itself
 from integrations.bridge import transitions as bridges
+from integrations.heartbeats import subscribers as heartbeat_subscribers  # noqa: F401  registers itself
 from timers.registry import sweep
 
 HINT_AFTER = timedelta(seconds=1)

@@ -1,5 +1,6 @@
 """Integrations come, get a new key and are disabled by managers; events are replayed; old rows go."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -7,6 +8,7 @@ from django.db import connection, transaction
 from accounts.models import User, digest
 from catalog.models import Service
 from core.errors import Invalid, Missing, Refused
+from incidents.grouping.transitions import check_grouping
 from integrations import hints
 from integrations.keys import directory
 from integrations.models import IngestEvent, Integration, IntegrationKind, Verdict
@@ -16,7 +18,7 @@ KEEP_BULK = timedelta(days=3)
 BULK = (Verdict.REPEATED, Verdict.REJECTED)
 PRUNE_BATCH = 5000
 
-RECEIVED_KINDS = (IntegrationKind.PAGERDUTY, IntegrationKind.ALERTMANAGER, IntegrationKind.WEBHOOK)
+RECEIVED_KINDS = tuple(IntegrationKind)
 """The kinds that have an address here."""
 
 
@@ -48,12 +50,30 @@ def rotate_key(*, integration_id: int) -> tuple[Integration, str]:
 
 
 @transaction.atomic
-def change_integration(*, integration_id: int, name: str, service: Service) -> Integration:
+def change_integration(
+    *, integration_id: int, name: str, service: Service, grouping: str | None = None,
+    grouping_fields: Sequence[str] | None = None, grouping_seconds: int | None = None,
+) -> Integration:  # fmt: skip
+    """What is None stays. `grouping` "": its alerts are grouped as the service says, or not at all."""
     integration = _lock(integration_id)
     if not name.strip():
         raise Invalid("An integration needs a name.", fields={"name": ["Give it a name."]})
     integration.name, integration.service = name.strip()[:120], service
-    integration.save(update_fields=["name", "service"])
+    if grouping is not None:
+        integration.grouping = grouping
+    if grouping_fields is not None:
+        integration.grouping_fields = [name.strip() for name in grouping_fields if name.strip()]
+    if grouping_seconds is not None:
+        integration.grouping_seconds = grouping_seconds
+    if integration.grouping:
+        wrong = check_grouping(
+            grouping=integration.grouping,
+            fields=integration.grouping_fields,
+            seconds=integration.grouping_seconds,
+        )
+        if wrong:
+            raise Invalid("The integration was not changed.", fields=wrong)
+    integration.save(update_fields=["name", "service", "grouping", "grouping_fields", "grouping_seconds"])
     return integration
 
 

@@ -12,6 +12,7 @@ from integrations.rules import (
     Refusal,
     cut,
     is_blank,
+    is_web_address,
     link,
     severity_of,
     signal,
@@ -26,24 +27,26 @@ _LINKS = (
     ("dashboard", "Dashboard"),
 )
 
+_GRAFANA_LINKS = (("panelURL", "Panel"), ("dashboardURL", "Dashboard"), ("silenceURL", "Silence in Grafana"))
 
-def parse(body: dict[str, Any]) -> Parsed:
+
+def parse(body: dict[str, Any], *, expected: str = "4", sender: str = "Alertmanager") -> Parsed:
     """Identity is the fingerprint, whatever `startsAt` says; the group is `groupKey`."""
     alerts = body.get("alerts")
     if alerts is None:
-        raise Refusal("'alerts' is missing: this address takes Alertmanager's webhook body, version 4")
+        raise Refusal(f"'alerts' is missing: this address takes {sender}'s webhook body, version {expected}")
     if not isinstance(alerts, list):
         raise Refusal("'alerts' is invalid (must be an array)")
     group_key = _key(body.get("groupKey"), "groupKey")
     errors: list[str] = []
     warnings: list[str] = []
     version = body.get("version")
-    if version is not None and str(version) != "4":
-        warnings.append(f"Version {cut(str(version), 20)!r} is read as if it were 4")
+    if version is not None and str(version) != expected:
+        warnings.append(f"Version {cut(str(version), 20)!r} is read as if it were {expected}")
     signals = []
     for place, alert in enumerate(alerts):
         try:
-            signals.append(_signal(alert, f"alerts[{place}]", body, group_key, warnings))
+            signals.append(_signal(alert, f"alerts[{place}]", body, group_key, warnings, sender=sender))
         except Refusal as refusal:
             errors += refusal.errors
     if errors:
@@ -56,7 +59,7 @@ def parse(body: dict[str, Any]) -> Parsed:
 
 
 def _signal(
-    alert: Any, path: str, body: dict[str, Any], group_key: str, warnings: list[str]
+    alert: Any, path: str, body: dict[str, Any], group_key: str, warnings: list[str], *, sender: str
 ) -> dict[str, Any]:
     if not isinstance(alert, dict):
         raise Refusal(f"'{path}' is invalid (must be an object)")
@@ -80,17 +83,22 @@ def _signal(
     details: dict[str, Any] = {"labels": labels, "annotations": annotations}
     if not is_blank(body.get("receiver")):
         details["receiver"] = str(body["receiver"])
+    if isinstance(alert.get("values"), dict) and alert["values"]:
+        details["values"] = alert["values"]
+    if is_web_address(alert.get("imageURL")):
+        details["images"] = [{"src": alert["imageURL"].strip(), "alt": "Panel", "href": ""}]
     return signal(
         TRIGGER,
         fingerprint,
         title=_title(labels, annotations),
         severity=severity,
-        source=labels.get("instance") or labels.get("job") or "Alertmanager",
+        source=labels.get("instance") or labels.get("job") or sender,
         details=details,
         links=[
             *(found for name, text in _LINKS for found in link(annotations.get(name), text)),
             *link(alert.get("generatorURL"), "Graph"),
-            *link(body.get("externalURL"), "Alertmanager"),
+            *(found for name, text in _GRAFANA_LINKS for found in link(alert.get(name), text)),
+            *link(body.get("externalURL"), sender),
         ],
         group_key=group_key,
         episode_at=starts_at,

@@ -363,7 +363,7 @@ def test_only_post_is_understood(client: Client, path: str, method: str) -> None
     assert not IngestEvent.objects.exists()
 
 
-@pytest.mark.parametrize("path", ["/v2/", "/v2/alerts", "/v2/enqueue/x", "/v2/change"])
+@pytest.mark.parametrize("path", ["/v2/", "/v2/other", "/v2/enqueue/x", "/v2/change"])
 def test_what_is_not_there_is_404_in_json(client: Client, path: str) -> None:
     response = post(client, trigger(), path)
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
