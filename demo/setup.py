@@ -15,7 +15,18 @@ from escalation.models import Policy, ServicePolicy, Tier, TierTarget
 from incidents.models import RoleRotation, RoomRole, StatusComponent
 from integrations.models import Integration
 from notifications.models import NotificationRule, Urgency
-from oncall.models import Layer, LayerMember, Override, Schedule
+from oncall import notices, swaps
+from oncall.models import (
+    Layer,
+    LayerMember,
+    Override,
+    OverrideKind,
+    Schedule,
+    SwapRequest,
+    TemporarySchedule,
+    TemporaryShift,
+)
+from timers.transitions import set_timer
 
 TOKEN_LABEL = "Demonstration"  # noqa: S105  its name, not its secret
 # So far back the rotations are known, a little longer than the history.
@@ -165,6 +176,7 @@ def _schedules(people: dict[str, User], teams: dict[str, Team], *, now: datetime
             )
     if not Override.objects.filter(schedule=schedules["checkout"]).exists():
         _overrides(people, schedules, now=now)
+        _plans(people, schedules, now=now)
     return schedules
 
 
@@ -185,6 +197,38 @@ def _overrides(people: dict[str, User], schedules: dict[str, Schedule], *, now: 
         schedule=schedules["network"], user=people["henrik"], starts_at=at("UTC", saturday, 6),
         ends_at=at("UTC", saturday + 1, 18), reason="Olumide is at a wedding", created_by=people["olumide"],
     )  # fmt: skip
+
+
+def _plans(people: dict[str, User], schedules: dict[str, Schedule], *, now: datetime) -> None:
+    """What lies ahead: who learns, a closing with other hours, and a question that waits for its answer."""
+    day = now.replace(hour=8, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    Override.objects.create(
+        schedule=schedules["checkout"], kind=OverrideKind.SHADOW, user=people["grace"], starts_at=day,
+        ends_at=day + timedelta(days=14), reason="Grace learns the shop", created_by=people["dana"],
+    )  # fmt: skip
+    closing = TemporarySchedule.objects.create(
+        schedule=schedules["data-platform"], name="Month-end closing", starts_at=day + timedelta(days=8),
+        ends_at=day + timedelta(days=10), created_by=people["sofia"],
+    )  # fmt: skip
+    TemporaryShift.objects.bulk_create(
+        TemporaryShift(
+            temporary=closing, user=people[("sofia", "lucia")[turn % 2]],
+            starts_at=closing.starts_at + timedelta(hours=12 * turn),
+            ends_at=closing.starts_at + timedelta(hours=12 * (turn + 1)),
+        )
+        for turn in range(4)
+    )  # fmt: skip
+    next_turn = day + timedelta(days=7 - day.weekday() + 1)
+    swap = SwapRequest.objects.create(
+        schedule=schedules["identity"], requester=people["noor"], asked=people["diego"], starts_at=next_turn,
+        ends_at=next_turn + timedelta(days=2), message="My daughter's school play. I take your Sunday.",
+        back_starts_at=next_turn - timedelta(days=3), back_ends_at=next_turn - timedelta(days=2),
+        expires_at=now + swaps.ANSWER_TIME, created_at=now,
+    )  # fmt: skip
+    set_timer(kind=swaps.EXPIRY, key=str(swap.pk), due_at=swap.expires_at, now=now)
+    for schedule in schedules.values():
+        # Not in the middle of the first look around.
+        set_timer(kind=notices.KIND, key=str(schedule.pk), due_at=now + timedelta(hours=1), now=now)
 
 
 def _policies(

@@ -39,6 +39,7 @@ PUBLIC = {
     "status/public/": "shows what was published; 404 unless the operator wants it",
     "escalation/answer/<str:token>/": "the same signed link: escalates where its person cannot help",
     "embed/<str:token>/": "a signed link that shows one banner",
+    "schedules/feeds/<str:secret>.ics": "a secret address that shows one calendar",
     "api/v1/^.*$": "says 404",
 }
 # Every route that begins so: senders of alerts, whose key in the request is checked instead.

@@ -14,11 +14,18 @@ from oncall.rules import (
     LayerData,
     OverrideData,
     ScheduleData,
+    Stint,
+    TemporaryData,
     Window,
+    absent_at,
+    difference,
     first_instant,
     last_instant,
     layer_shifts,
     on_call_at,
+    runs,
+    shadow_shifts,
+    shift_at,
     shifts,
     wall_clock,
 )
@@ -98,6 +105,11 @@ clock_times = st.builds(time, st.integers(0, 23), st.sampled_from([0, 15, 30, 45
 windows = st.builds(Window, st.frozensets(st.integers(0, 6), min_size=1), start=clock_times, end=clock_times)
 
 
+turns = st.lists(
+    st.tuples(st.sampled_from(["hours", "days", "weeks"]), st.integers(1, 9)), min_size=1, max_size=3
+).map(tuple)
+
+
 @st.composite
 def moments(draw, zone: str):
     """Mostly close to where the clock jumps, since that is where it can go wrong."""
@@ -116,8 +128,10 @@ def schedules(draw):
             LayerData(
                 starts_at=starts_at,
                 people=draw(people),
-                unit=draw(st.sampled_from(["hours", "days", "weeks"])),
+                unit=draw(st.sampled_from(["hours", "days", "weeks", "custom"])),
                 length=draw(st.integers(1, 12)),
+                turns=draw(turns),
+                mode=draw(st.sampled_from(["override", "override", "parallel", "shadow"])),
                 at_once=draw(st.integers(1, 2)),
                 windows=tuple(draw(st.lists(windows, max_size=2))),
                 ends_at=draw(st.none() | st.just(starts_at + 300 * DAY)),
@@ -134,11 +148,34 @@ def schedules(draw):
                 ends_at=begins + timedelta(minutes=draw(st.integers(1, 3000))),
                 created_at=FIRST,
                 id=number,
+                kind=draw(st.sampled_from(["replace", "add", "remove", "shadow"])),
+                replaces=draw(st.none() | st.integers(1, 6)),
             )
         )
+    temporary = []
+    for number in range(draw(st.integers(0, 2))):
+        begins = draw(moments(zone))
+        stints = draw(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 40)), min_size=1, max_size=3))
+        temporary.append(
+            TemporaryData(
+                starts_at=begins,
+                ends_at=begins + 2 * DAY,
+                created_at=FIRST,
+                shifts=tuple(
+                    Stint(who, begins + after * HOUR, begins + (after + 9) * HOUR) for who, after in stints
+                ),
+                id=number,
+            )
+        )
+    filler = draw(st.none() | st.integers(1, 6))
+    away = Stint(draw(st.integers(1, 6)), draw(moments(zone)), None)
     absent = draw(st.frozensets(st.integers(1, 6), max_size=2))
     start = draw(moments(zone))
-    return ScheduleData(zone, tuple(layers), tuple(overrides), absent), start, start + 5 * DAY
+    data = ScheduleData(
+        zone, tuple(layers), tuple(overrides), absent, absences=(away,), temporary=tuple(temporary),
+        fillers=(Stint(filler, FIRST),) if filler else (),
+    )  # fmt: skip
+    return data, start, start + 5 * DAY
 
 
 @settings(max_examples=120, deadline=None)
@@ -157,6 +194,35 @@ def test_shifts_cover_the_span_once_and_agree_with_on_call_at(case, chance: rand
         for at in (0, length - 1, chance.randrange(length)):
             assert tuple(on_call_at(rota, shift.starts_at + at * INSTANT)) == shift.people
         assert not set(shift.people) & rota.absent
+        assert len(set(shift.people)) == len(shift.people)
+        fillers = {stint.user for stint in rota.fillers} - absent_at(rota, shift.starts_at)
+        assert shift.people or not fillers, "nobody is on call though there is a filler"
+    for run in runs(result):
+        inside = [shift for shift in result if run.starts_at <= shift.starts_at < run.ends_at]
+        assert all(run.user in shift.people for shift in inside)
+    for shadow in shadow_shifts(rota, start, end):
+        for shift in result:
+            if shift.starts_at < shadow.ends_at and shadow.starts_at < shift.ends_at:
+                assert not set(shadow.people) & set(shift.people), "who is paged does not shadow"
+
+
+@settings(max_examples=40, deadline=None)
+@given(schedules(), schedules())
+def test_a_difference_is_exactly_where_other_people_are_on_call(one, two):
+    """Applying it to the one gives the other."""
+    before = shifts(one[0], one[1], one[2])
+    after = shifts(two[0], one[1], one[2])
+    changed = difference(before, after)
+
+    assert all(change.starts_at < change.ends_at for change in changed)
+    assert all(left.ends_at <= right.starts_at for left, right in pairwise(changed))
+    for at in sorted({shift.starts_at for shift in (*before, *after)}):
+        was, becomes = set(shift_at(before, at).people), set(shift_at(after, at).people)
+        found = [change for change in changed if change.starts_at <= at < change.ends_at]
+        assert [(set(change.before), set(change.after)) for change in found] == (
+            [(was, becomes)] if was != becomes else []
+        )
+    assert difference(before, before) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -181,6 +247,25 @@ def test_what_is_kept_for_a_day_is_what_would_be_worked_out_now(case, hours):
     rota, start, _ = case
     at = start + hours * HOUR
     assert ahead(rota, at) == shifts(rota, at, at + HORIZON)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), st.sampled_from(ZONES), turns)
+def test_turns_of_several_lengths_follow_each_other_on_the_wall_clock(data, zone, lengths):
+    starts_at = data.draw(moments(zone))
+    rota = ScheduleData(zone, (LayerData(starts_at, (1, 2, 3, 4, 5), unit="custom", turns=lengths),))
+    wall, expected = wall_clock(starts_at, zone), []
+    for turn in range(6):
+        unit, length = lengths[turn % len(lengths)]
+        end = wall + {"hours": HOUR, "days": DAY, "weeks": 7 * DAY}[unit] * length
+        expected.append((first_instant(wall, zone), first_instant(end, zone), (turn % 5 + 1,)))
+        wall = end
+
+    found = shifts(rota, starts_at, first_instant(wall, zone))
+
+    # An hour that is skipped takes its turn along, and no handoff is ever earlier than the one before.
+    wanted = [(max(start, starts_at), end, who) for start, end, who in expected if start < end]
+    assert [(shift.starts_at, shift.ends_at, shift.people) for shift in found] == wanted
 
 
 @settings(max_examples=80, deadline=None)
