@@ -604,6 +604,7 @@ def _page(
             PageRequest(
                 recipient=person, reason=f"{called}{reason}", expected=tier["expected"], tier=tier["level"],
                 tier_name=tier["name"], answer_by=answer_by, otherwise=otherwise,
+                channels=tier.get("channels") or (),
             )
             for person, reason in recipients
         ],

@@ -598,6 +598,8 @@ class PageRequest:
     tier_name: str = ""
     answer_by: datetime | None = None
     otherwise: str = ""
+    channels: Sequence[str] = ()
+    """Kinds of contact methods that are used at once; empty: the person's own rules."""
 
 
 def page_people(
@@ -627,7 +629,7 @@ def page_people(
         )  # fmt: skip
         page.notification = notify(
             recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=about or topic(incident), urgency=incident.urgency,
-            title=text.title, body=text.body, link=answer_path(page.pk), now=now,
+            title=text.title, body=text.body, link=answer_path(page.pk), now=now, channels=request.channels,
             context={
                 "ref": incident.ref, "severity": f"SEV{incident.severity}", "title": incident.title,
                 "service": incident.service.slug, "service_name": incident.service.name, "impact": incident.impact,

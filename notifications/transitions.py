@@ -50,16 +50,19 @@ _PENDING = (DeliveryStatus.WAITING, DeliveryStatus.SENDING)
 @transaction.atomic(savepoint=False)
 def notify(
     *, recipient: User, dedupe_key: str, topic: str, urgency: str, title: str, body: str, link: str,
-    context: dict[str, Any], now: datetime,
+    context: dict[str, Any], now: datetime, channels: Collection[str] = (),
 ) -> Notification:  # fmt: skip
     """Have `recipient` told, by that person's rules. The same `dedupe_key` again returns what exists and does nothing.
 
+    `channels`: by all of the person's ways of these kinds at once instead, if there is one.
     Rows only, in the caller's transaction: when it rolls back, nobody is told.
     """
     reach = queries.reach(recipient)
+    at_once = [rules.Step(0, way) for way in reach.ways if way.channel in channels]
     plan = rules.plan(
-        urgency=urgency, steps=reach.steps.get(urgency, ()), ways=reach.ways, sign_in_address=recipient.email
-    )
+        urgency=urgency, steps=at_once or reach.steps.get(urgency, ()), ways=reach.ways,
+        sign_in_address=recipient.email,
+    )  # fmt: skip
     return _begin(
         recipient=recipient, dedupe_key=dedupe_key, topic=topic, urgency=urgency, title=title, body=body, link=link,
         context=context, plan=plan, now=now,

@@ -57,6 +57,7 @@ from escalation.rules.snapshot import (
     start_position,
     time_to_answer,
 )
+from escalation.rules.words import difference, say_policy, say_target, say_tier
 
 __all__ = [
     "ACK_MODES",
@@ -93,6 +94,7 @@ __all__ = [
     "asks_for_more",
     "counts",
     "decide",
+    "difference",
     "due_after_severity_change",
     "entered_by",
     "faults",
@@ -107,7 +109,10 @@ __all__ = [
     "positions_from",
     "recipients",
     "say_criterion",
+    "say_policy",
     "say_severities",
+    "say_target",
+    "say_tier",
     "say_working_hours",
     "start_position",
     "tally",

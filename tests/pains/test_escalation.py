@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from accounts.models import ContactMethod
 from catalog.models import Criticality
 from escalation import engine
 from escalation import transitions as escalation
@@ -17,7 +18,7 @@ from escalation.models import CoverageGap, Policy, RoundRobin, Run, RunStatus
 from escalation.rules import TargetData
 from incidents import transitions as incidents
 from incidents.models import Incident, Kind, PageStatus, Severity, Status
-from notifications.models import Notification, NotificationStatus, Urgency
+from notifications.models import Delivery, Notification, NotificationStatus, Urgency
 from tests.factories.accounts import make_email, make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
@@ -231,6 +232,18 @@ def test_pain_08_whoever_comes_on_call_during_a_level_is_paged_too_unless_the_po
     other = open_incident(cast)
     pass_time(to=handoff)
     assert paged(other) == ["ada"]
+
+
+def test_pain_08_a_level_pages_by_its_own_channels_and_whoever_has_none_by_the_own_rules(cast):
+    ContactMethod.objects.create(
+        user=cast["ada"], kind="ntfy", address="https://push.test/ada", verified_at=NOW
+    )
+    make_policy(
+        replace(tier(1, cast["ada"], cast["bob"]), channels=["ntfy", "voice"]), service=cast["service"]
+    )
+    open_incident(cast)
+    sent = Delivery.objects.order_by("pk").values_list("notification__recipient__username", "channel", "due_at")
+    assert list(sent) == [("ada", "ntfy", NOW), ("bob", "email", NOW)]
 
 
 # --- 10: conditions only in UTC, without weekdays ------------------------------------------------------------------------
