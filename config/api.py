@@ -22,6 +22,8 @@ from integrations.api import IngestEventViewSet, IntegrationViewSet
 from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
 from oncall.swap_api import FeedViewSet, SwapViewSet
+from readiness import api as readiness_api
+from readiness.api import WaiverViewSet
 
 router = SimpleRouter()
 router.register("incidents", IncidentViewSet, basename="incident")
@@ -31,6 +33,7 @@ router.register("policies", PolicyViewSet, basename="policy")
 router.register("schedules", ScheduleViewSet, basename="schedule")
 router.register("swaps", SwapViewSet, basename="swap")
 router.register("calendar-feeds", FeedViewSet, basename="calendar-feed")
+router.register("waivers", WaiverViewSet, basename="waiver")
 router.register("services", ServiceViewSet, basename="service")
 router.register("teams", TeamViewSet, basename="team")
 router.register("users", UserViewSet, basename="user")
@@ -52,6 +55,7 @@ endpoints = [
     *channel_api.endpoints,
     *reading_api.endpoints,
     *travel_api.endpoints,
+    *readiness_api.endpoints,
     path("metrics/", Metrics.as_view(), name="metrics"),
     *router.urls,
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),

@@ -354,6 +354,19 @@ SETTINGS = [
         meaning="Whether `/status/public/` shows to everybody what was published there. Without it the page does not exist.",
     ),
     Setting(
+        name="MUSTER_READINESS",
+        default="reachable",
+        read=_one_of("off", "reachable", "strict"),
+        meaning="Who may be put on call, and counts as being there: `reachable`, whoever has a verified contact method; "
+        "`strict`, also with a rule for each urgency and two kinds of channels; `off`, everybody.",
+    ),
+    Setting(
+        name="MUSTER_REVERIFY_DAYS",
+        default="90",
+        read=_whole(0, 3650),
+        meaning="After so many days a contact method is to be confirmed again; 0: never.",
+    ),
+    Setting(
         name="MUSTER_ATTACHMENT_MB",
         default="10",
         read=_whole(1, 25),

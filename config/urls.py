@@ -20,6 +20,7 @@ APPS: list[tuple[str, str]] = [
     ("p/", "incidents.answer_urls"),
     ("notifications/", "notifications.urls"),
     ("integrations/", "integrations.urls"),
+    ("tonight/", "readiness.urls"),
     ("metrics/", "metrics.urls"),
     ("api/v1/", "config.api"),
 ]

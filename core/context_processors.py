@@ -26,6 +26,7 @@ NAV = (
     ("Services", "catalog:service_list", "s", "stack-2"),
     ("Status", "status:internal", "t", "speakerphone"),
     ("Escalation", "escalation:policy_list", "e", "stairs-up"),
+    ("Tonight", "readiness:tonight", "f", "moon"),
     ("Metrics", "metrics:overview", "m", "chart-line"),
 )
 

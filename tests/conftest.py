@@ -12,6 +12,8 @@ from tests import browser
 def pytest_configure(config: pytest.Config) -> None:
     # Strong hashes are slow on purpose; no test is about that.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # People of the tests have no contact methods; tests/readiness turns this on.
+    settings.MUSTER_READINESS = "off"
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 
 
