@@ -64,11 +64,20 @@ def quality(schedule: ScheduleData, start: datetime, end: datetime, *, zones: Ma
     )
     found = loads(rules.runs(final), start, end, zones=zones, zone=schedule.zone, people=rota)
     fair = [load for load in found if load.user in rota]
+    all_hours = sum((load.time for load in fair), _NOTHING)
     parts = (
         _coverage(end - start, uncovered, filled),
-        _fairness("Hours", HOURS_POINTS, [load.time for load in fair], "time on call"),
-        _fairness("Nights", NIGHTS_POINTS, [load.nights for load in fair], "night hours"),
-        _fairness("Weekends", WEEKENDS_POINTS, [load.weekends for load in fair], "weekend hours"),
+        _fairness("Hours", HOURS_POINTS, [load.time for load in fair], "time on call", usual=all_hours),
+        _fairness(
+            "Nights", NIGHTS_POINTS, [load.nights for load in fair], "night hours", usual=all_hours / 3
+        ),
+        _fairness(
+            "Weekends",
+            WEEKENDS_POINTS,
+            [load.weekends for load in fair],
+            "weekend hours",
+            usual=all_hours * 2 / 7,
+        ),
     )
     return Quality(
         score=sum(part.points for part in parts), parts=parts, loads=tuple(found), starts_at=start, ends_at=end,
@@ -130,21 +139,24 @@ def _coverage(whole: timedelta, uncovered: timedelta, filled: timedelta) -> Part
     return Part("Coverage", points, COVERAGE_POINTS, text)
 
 
-def _fairness(name: str, of: int, amounts: Sequence[timedelta], what: str) -> Part:
+def _fairness(name: str, of: int, amounts: Sequence[timedelta], what: str, *, usual: timedelta) -> Part:
+    """`usual`: so much there is of it where somebody is always on call. What is rarer counts less: eight night hours a
+    year are not worth sharing."""
     if not amounts:
         return Part(name, 0, of, "Nobody is in a rotation.")
     total = sum(amounts, _NOTHING)
     if not total:
         return Part(name, of, of, f"No {what} to share.")
+    lost = of * (1 - evenness(amounts)) * min(total / usual, 1)
     if len(amounts) == 1:
-        return Part(name, 0, of, f"One person carries all of it: {_hours(total)}.")
+        return Part(name, round(of - lost), of, f"One person carries all of it: {_hours(total)}.")
     most, least = max(amounts), min(amounts)
     text = (
         f"Each has {_hours(most)}."
         if most == least
         else f"From {_hours(least)} to {_hours(most)} for each of {len(amounts)} people."
     )
-    return Part(name, round(of * evenness(amounts)), of, text)
+    return Part(name, round(of - lost), of, text)
 
 
 def _hours(amount: timedelta) -> str:

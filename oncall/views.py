@@ -132,7 +132,7 @@ def _detail(
     if by_month:
         first, last = _month_of(first)
         # whole weeks around it
-        start, end = _midnight(first - timedelta(days=6), zone), _midnight(last + timedelta(days=7), zone)
+        start, end = _midnight(first - timedelta(days=7), zone), _midnight(last + timedelta(days=7), zone)
         earlier, later = first - timedelta(days=1), last
     else:
         last = first + SHOWN
