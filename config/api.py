@@ -10,15 +10,18 @@ from accounts.api import Me, TeamViewSet, TokenViewSet, UserViewSet
 from accounts.permissions import role_required
 from catalog.api import ServiceViewSet
 from core.api import not_found
+from escalation import plan_api
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
 from incidents.channel import api as channel_api
+from incidents.grouping import api as grouping_api
 from incidents.reading import api as reading_api
 from incidents.roles import api as roles_api
 from incidents.todo import api as todo_api
 from incidents.travel import api as travel_api
 from incidents.updates import api as updates_api
 from integrations.api import IngestEventViewSet, IntegrationViewSet
+from integrations.heartbeats.api import HeartbeatViewSet
 from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
 from oncall.swap_api import FeedViewSet, SwapViewSet
@@ -26,9 +29,12 @@ from readiness import api as readiness_api
 from readiness.api import WaiverViewSet
 
 router = SimpleRouter()
+router.register("heartbeats", HeartbeatViewSet, basename="heartbeat")
+router.register("held-alerts", grouping_api.HeldAlertViewSet, basename="held-alert")
 router.register("incidents", IncidentViewSet, basename="incident")
 router.register("ingest-events", IngestEventViewSet, basename="ingest-event")
 router.register("integrations", IntegrationViewSet, basename="integration")
+router.register("maintenance", grouping_api.MaintenanceViewSet, basename="maintenance")
 router.register("policies", PolicyViewSet, basename="policy")
 router.register("schedules", ScheduleViewSet, basename="schedule")
 router.register("swaps", SwapViewSet, basename="swap")
@@ -46,6 +52,7 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 
 endpoints = [
+    path("services/<slug:slug>/page-plan/", plan_api.ServicePlan.as_view(), name="service-page-plan"),
     path("me/", Me.as_view(), name="me"),
     path("incidents/<str:ref>/escalation/", Escalation.as_view(), name="incident-escalation"),
     path("incidents/<str:ref>/escalate/", Escalate.as_view(), name="incident-escalate"),
@@ -53,6 +60,7 @@ endpoints = [
     *roles_api.endpoints,
     *todo_api.endpoints,
     *channel_api.endpoints,
+    *grouping_api.endpoints,
     *reading_api.endpoints,
     *travel_api.endpoints,
     *readiness_api.endpoints,

@@ -21,6 +21,7 @@ from core.api import (
     SeqPagination,
     StrictSerializer,
     Text,
+    Whole,
     read_body,
     read_query,
 )
@@ -189,6 +190,9 @@ class AlertOut(serializers.Serializer):
     first_seen_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField()
     resolved_at = serializers.DateTimeField(allow_null=True)
+    muted_until = serializers.DateTimeField(allow_null=True, help_text="Silenced by a person until then.")
+    flapping_since = serializers.DateTimeField(allow_null=True, help_text="It opens and clears; held as one.")
+    flap_count = serializers.IntegerField(help_text="How often it opened while it flapped.")
 
 
 class PageOut(serializers.Serializer):
@@ -255,6 +259,16 @@ class EmptyIn(StrictSerializer):
 
 class NoteOptionalIn(StrictSerializer):
     note = Text(max_length=2000, required=False, default="", allow_blank=True)
+
+
+class ResolveIn(NoteOptionalIn):
+    guard_minutes = Whole(
+        required=False,
+        default=0,
+        min_value=0,
+        max_value=1440,
+        help_text="For so long repeats of what still fires open nothing.",
+    )
 
 
 class ReasonIn(StrictSerializer):
@@ -391,9 +405,9 @@ class IncidentViewSet(viewsets.GenericViewSet):
     def contain(self, request: Request, ref: str) -> Response:
         return self._moved(transitions.contain, ref, **read_body(request, NoteOptionalIn))
 
-    @_move(NoteOptionalIn, "Resolve")
+    @_move(ResolveIn, "Resolve")
     def resolve(self, request: Request, ref: str) -> Response:
-        return self._moved(transitions.resolve, ref, **read_body(request, NoteOptionalIn))
+        return self._moved(transitions.resolve, ref, **read_body(request, ResolveIn))
 
     @_move(ReasonIn, "Reopen: it pages again")
     def reopen(self, request: Request, ref: str) -> Response:

@@ -14,6 +14,7 @@ from accounts.models import Role
 from catalog.api import ServiceField, ServiceLink
 from core.api import StrictSerializer, Text, Whole, read_body, read_query
 from core.errors import Missing
+from incidents.models import Grouping
 from integrations import queries, transitions
 from integrations.models import IngestEvent, Integration, IntegrationKind, Verdict
 from integrations.transitions import RECEIVED_KINDS
@@ -36,6 +37,11 @@ class IntegrationOut(serializers.Serializer):
     kind = serializers.ChoiceField(choices=IntegrationKind.choices)
     service = ServiceLink()
     key_hint = serializers.CharField(help_text="The last characters of its key.")
+    grouping = serializers.ChoiceField(
+        choices=Grouping.choices, allow_blank=True, help_text="For services that group nothing. Empty: none."
+    )
+    grouping_fields = serializers.ListField(child=serializers.CharField())
+    grouping_seconds = serializers.IntegerField()
     disabled_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     last_event_at = serializers.DateTimeField(allow_null=True)
@@ -54,6 +60,9 @@ class IntegrationIn(StrictSerializer):
 class IntegrationChangeIn(StrictSerializer):
     name = Text(max_length=120, required=False)
     service = ServiceField(required=False)
+    grouping = serializers.ChoiceField(choices=Grouping.choices, required=False, allow_blank=True)
+    grouping_fields = serializers.ListField(child=Text(max_length=80), required=False, max_length=10)
+    grouping_seconds = Whole(required=False, min_value=300, max_value=86400)
 
 
 class IntegrationViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
@@ -97,6 +106,11 @@ class IntegrationViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             integration_id=integration.pk,
             name=data.get("name", integration.name),
             service=data.get("service", integration.service),
+            **{
+                name: data[name]
+                for name in ("grouping", "grouping_fields", "grouping_seconds")
+                if name in data
+            },
         )
         return self._answer(integration.pk)
 

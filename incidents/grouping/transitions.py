@@ -207,10 +207,15 @@ def change_maintenance(*, maintenance_id: int, data: MaintenanceData, by: User, 
     row = lock_maintenance(maintenance_id)
     _refuse_when_past(row)
     started = row.starts_at if row.starts_at <= now else None
+    if started is not None:
+        begin_maintenance(row, now=now)  # its timer may be late
     if started is not None and not data.recurrence:
         data = MaintenanceData(**{**data.__dict__, "starts_at": started})
     _write_plan(row, data, now=now, started=started)
     row.save()
+    if started is not None and row.state == MaintenanceState.PLANNED:  # a series that is not now any more
+        _event(row, "ended", at=now, by=by, occurrence_at=started)
+        _look_at_held(row, now=now)
     row.services.set(data.services)
     _event(row, "changed", at=now, by=by)
     HeldAlert.objects.filter(maintenance=row, status=HeldStatus.FIRING).update(until=row.ends_at)
@@ -301,10 +306,17 @@ def _arm(row: Maintenance, *, now: datetime) -> None:
         set_timer(kind=END, due_at=row.ends_at, **told)
 
 
-def _event(row: Maintenance, kind: str, *, at: datetime, by: User | None = None, text: str = "") -> None:
+def _event(
+    row: Maintenance,
+    kind: str,
+    *,
+    at: datetime,
+    by: User | None = None,
+    occurrence_at: datetime | None = None,
+) -> None:
     """Once for each start and each end, however often their timers fire."""
     event = MaintenanceEvent(
-        maintenance=row, kind=kind, occurrence_at=row.starts_at, at=at, by=by, text=text[:300]
+        maintenance=row, kind=kind, occurrence_at=occurrence_at or row.starts_at, at=at, by=by
     )
     event.save()
     if kind in ("started", "ended", "cancelled"):
@@ -378,22 +390,8 @@ def finish_maintenance(row: Maintenance, *, now: datetime, by: User | None = Non
     if row.state != MaintenanceState.ACTIVE:
         return
     _event(row, "ended", at=now, by=by)
-    waiting = HeldAlert.objects.filter(maintenance=row, why=HeldWhy.MAINTENANCE, status=HeldStatus.FIRING)
-    if row.reroute_on_end:
-        for place, pk in enumerate(waiting.order_by("pk").values_list("pk", flat=True)):
-            # A timer for each, so that one that fails keeps no other back; in batches, so that it is no storm of ours.
-            due_at = now + timedelta(seconds=place // RELEASED_AT_ONCE)
-            set_timer(kind=holding.RELEASE, key=str(pk), due_at=due_at, now=now)
-    else:
-        waiting.update(status=HeldStatus.DROPPED, ended_at=now)
-    following = (
-        rules.next_span(
-            row.recurrence, first=row.first_starts_at, zone=row.zone, minutes=row.minutes,
-            after=max(now, rules.span(row.starts_at, zone=row.zone, minutes=row.minutes)[1]),
-        )
-        if row.recurrence
-        else None
-    )  # fmt: skip
+    _look_at_held(row, now=now)
+    following = _following(row, now=now)
     if following is None:
         row.state = MaintenanceState.OVER
     else:
@@ -402,6 +400,30 @@ def finish_maintenance(row: Maintenance, *, now: datetime, by: User | None = Non
     row.fence += 1
     row.save(update_fields=["state", "starts_at", "ends_at", "fence"])
     _arm(row, now=now)
+
+
+def _look_at_held(row: Maintenance, *, now: datetime) -> None:
+    waiting = HeldAlert.objects.filter(maintenance=row, why=HeldWhy.MAINTENANCE, status=HeldStatus.FIRING)
+    if row.reroute_on_end:
+        for place, pk in enumerate(waiting.order_by("pk").values_list("pk", flat=True)):
+            # A timer for each, so that one that fails keeps no other back; in batches, so that it is no storm of ours.
+            due_at = now + timedelta(seconds=place // RELEASED_AT_ONCE)
+            set_timer(kind=holding.RELEASE, key=str(pk), due_at=due_at, now=now)
+    else:
+        waiting.update(status=HeldStatus.DROPPED, ended_at=now)
+
+
+def _following(row: Maintenance, *, now: datetime) -> tuple[datetime, datetime] | None:
+    if not row.recurrence:
+        return None
+    planned_end = rules.span(row.starts_at, zone=row.zone, minutes=row.minutes)[1]
+    return rules.next_span(
+        row.recurrence,
+        first=row.first_starts_at,
+        zone=row.zone,
+        minutes=row.minutes,
+        after=max(now, planned_end),
+    )
 
 
 # --- what was held back ------------------------------------------------------------------------------------------

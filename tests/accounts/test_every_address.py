@@ -45,7 +45,9 @@ PUBLIC = {
 # Every route that begins so: senders of alerts, whose key in the request is checked instead.
 SENDERS = (
     "v2/",
+    "heartbeat/",
     "api/v1/integrations/alertmanager/",
+    "api/v1/integrations/grafana/",
     "api/v1/integrations/webhook/",
     "api/v1/integrations/chat/",
 )
