@@ -9,7 +9,6 @@ import ipaddress
 import logging
 import re
 import socket
-import threading
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -106,6 +105,14 @@ def read(text: str) -> Address:
     kind = type(plugin).__name__
     if kind in AT_A_HOST:
         _check_host(_host(plugin))
+        if (
+            kind == "NotifyNtfy"
+            and _has_own_host(plugin)
+            and not (plugin.secure or settings.MUSTER_ALLOW_PRIVATE_WEBHOOKS)
+        ):
+            raise _refused(
+                "Messages would go unencrypted. Give an address that begins with https://, or an s before ://."
+            )
     name = NAMES.get(kind) or str(plugin.service_name)
     shown_as = f"{name} at {_host(plugin)}" if kind in AT_A_HOST and _has_own_host(plugin) else name
     return Address(url, shown_as, kind)
@@ -122,8 +129,8 @@ def send(*, url: str, title: str, body: str) -> None:
         raise ChatRefused(error.message) from None
     messenger = apprise.Apprise(asset=plugin.asset)
     messenger.add(plugin)
-    with _Said() as said:
-        taken = messenger.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
+    said = _Said(plugin)
+    taken = messenger.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
         sentence = _without_secrets(said.last, url) or "The chat did not take it."
         raise ChatRefused(sentence) if _FOR_GOOD.search(said.last) else ChatError(sentence)
@@ -210,23 +217,16 @@ def _check_addresses(host: str) -> None:
 
 
 class _Said(logging.Handler):
-    """apprise answers yes or no; why not stands only in what it logs."""
+    """apprise answers yes or no; why not stands only in what its plugin logs, in whatever thread it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, plugin: Any) -> None:
         super().__init__(logging.WARNING)
-        self.thread_ident = threading.get_ident()
         self.last = ""
+        plugin.logger = logging.Logger("one message", logging.WARNING)
+        plugin.logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.thread_ident:
-            self.last = " ".join(record.getMessage().split())
-
-    def __enter__(self) -> "_Said":
-        _log.addHandler(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _log.removeHandler(self)
+        self.last = " ".join(record.getMessage().split())
 
 
 def _without_secrets(text: str, url: str) -> str:

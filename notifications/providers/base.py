@@ -75,22 +75,24 @@ class Provider:
         """Whether a callback comes from this account."""
         raise NotImplementedError
 
-    def _client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.account.base, trust_env=False, follow_redirects=False,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            headers={"User-Agent": "Muster"},
-        )  # fmt: skip
-
     def _request(
         self, method: str, path: str, *, last_look: Callable[[], bool] | None = None, **options: Any
     ) -> httpx.Response:
-        with self._client() as client:
-            request = client.build_request(method, path, **options)
-            if last_look is not None and not last_look():
+        """The last look is taken when the connection stands and before its first byte."""
+
+        def before(event: str, _: dict[str, Any]) -> None:
+            if last_look is not None and event.endswith(".send_request_headers.started") and not last_look():
                 raise NoLongerWanted
+
+        with httpx.Client(
+            base_url=self.account.base, trust_env=False, follow_redirects=False, http2=False,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        ) as client:  # fmt: skip
             try:
-                return client.send(request)
+                return client.request(
+                    method, path, extensions={"trace": before},
+                    headers={"User-Agent": "Muster", **options.pop("headers", {})}, **options,
+                )  # fmt: skip
             except httpx.TimeoutException:
                 raise ProviderFailed(f"No answer within {ANSWER_SECONDS:.0f} s") from None
             except (httpx.HTTPError, OSError) as error:

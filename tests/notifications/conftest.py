@@ -1,3 +1,4 @@
+import re
 import socket
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from notifications import channels
 from notifications.channels import email as email_channel
 from tests.notifications.fakes import FakeChannel
+from tests.notifications.phones import Sink, TwilioSink, VonageSink
 
 
 class Mailbox:
@@ -81,3 +83,31 @@ def fake_webhook(monkeypatch) -> FakeChannel:
     channel = FakeChannel("webhook")
     monkeypatch.setitem(channels.CHANNELS, "webhook", channel)
     return channel
+
+
+@pytest.fixture
+def phones(settings, httpserver) -> dict[str, Sink]:
+    """Two providers of SMS and two of calls, by `sms1`, `sms2`, `voice1`, `voice2`: Twilio's API first, then Vonage's."""
+    sinks: dict[str, Sink] = {}
+    for kind in ("sms", "voice"):
+        for number, family in enumerate((TwilioSink, VonageSink), start=1):
+            name = f"{kind}{number}"
+            sink = family(kind=kind, name=name, base=httpserver.url_for(f"/{name}"))
+            sinks[name] = sink
+            httpserver.expect_request(re.compile(f"^/{name}/.*")).respond_with_handler(
+                _strip(sink, f"/{name}")
+            )
+    settings.MUSTER_SMS_PROVIDERS = [sinks["sms1"].account(), sinks["sms2"].account()]
+    settings.MUSTER_VOICE_PROVIDERS = [sinks["voice1"].account(), sinks["voice2"].account()]
+    settings.MUSTER_PHONE_CALLBACKS = True
+    settings.MUSTER_BASE_URL = "https://muster.example"
+    settings.ALLOWED_HOSTS = ["*"]
+    return sinks
+
+
+def _strip(sink: Sink, prefix: str):
+    def handle(request):
+        request.path = request.path.removeprefix(prefix)
+        return sink.handle(request)
+
+    return handle

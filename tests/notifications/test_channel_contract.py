@@ -9,10 +9,15 @@ import pytest
 from werkzeug import Response
 
 from notifications.channels.base import Channel, Message, NoLongerWanted, PermanentError, TransientError
+from notifications.channels.chat import ChatChannel
 from notifications.channels.email import EmailChannel
+from notifications.channels.phone import SmsChannel, VoiceChannel
 from notifications.channels.webhook import WebhookChannel
 from tests.notifications.conftest import use_mail_server
 from tests.notifications.fakes import FakeChannel
+from tests.notifications.phones import GOOD, LATER, NEVER
+
+pytestmark = pytest.mark.django_db  # the breakers of providers are rows
 
 KEY = "6d7f5a7e-0c64-4a3a-8a55-1f2a2c1f0b11"
 
@@ -84,7 +89,44 @@ def _fake(request) -> Bench:
     )
 
 
-@pytest.fixture(params=[_email, _webhook, _fake], ids=["email", "webhook", "fake"])
+def _phone(kind: str, number: int) -> Callable:
+    def make(request) -> Bench:
+        phones = request.getfixturevalue("phones")
+        sink = phones[f"{kind}{number}"]
+        request.getfixturevalue("settings").__setattr__(f"MUSTER_{kind.upper()}_PROVIDERS", [sink.account()])
+
+        def keys() -> list[str]:
+            return [KEY if KEY in key else key for key in sink.keys]
+
+        return Bench({"sms": SmsChannel(), "voice": VoiceChannel()}[kind], GOOD, LATER, NEVER, keys)
+
+    return make
+
+
+def _ntfy(request) -> Bench:
+    request.getfixturevalue("settings").MUSTER_ALLOW_PRIVATE_WEBHOOKS = True
+    server = request.getfixturevalue("httpserver")
+    received: list[str] = []
+
+    def handle(asked) -> Response:
+        topic = asked.get_json()["topic"]
+        status = {"good": 200, "later": 503, "never": 403}[topic]
+        if status == 200:
+            received.append(KEY)  # it keeps none of ours
+        return Response("{}", status=status, content_type="application/json")
+
+    server.expect_request("/", method="POST").respond_with_handler(handle)
+    base = f"ntfy://localhost:{server.port}"
+    return Bench(ChatChannel("ntfy"), f"{base}/good", f"{base}/later", f"{base}/never", lambda: received)
+
+
+BENCHES = {
+    "email": _email, "webhook": _webhook, "fake": _fake, "ntfy": _ntfy, "sms-twilio": _phone("sms", 1),
+    "sms-vonage": _phone("sms", 2), "voice-twilio": _phone("voice", 1), "voice-vonage": _phone("voice", 2),
+}  # fmt: skip
+
+
+@pytest.fixture(params=BENCHES.values(), ids=BENCHES.keys())
 def bench(request) -> Bench:
     return request.param(request)
 
