@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Q
 from django.urls import reverse
@@ -12,9 +11,10 @@ from django.urls import reverse
 from accounts.models import ApiToken, User
 from catalog.models import Service
 from escalation import auditor
+from escalation.foresight import empty_tiers
 from escalation.models import Policy, ServicePolicy
 from escalation.snapshots import snapshot_of
-from escalation.targets import Staffing, schedules_of
+from escalation.targets import schedules_of
 from notifications import queries as notification_queries
 from notifications import rules as notification_rules
 from oncall import queries as oncall_queries
@@ -26,9 +26,6 @@ from timers.models import Heartbeat
 
 CRITICAL = 2
 """Criticality 1 and 2: what is wrong with such a service is wrong tonight."""
-
-MOST_INSTANTS = 12
-"""Changes of staffing in a day that are looked at for one policy; hourly turns have more, and repeat themselves."""
 
 
 @dataclass(frozen=True)
@@ -162,38 +159,16 @@ def _steps(world: World) -> Iterator[Finding]:
         snapshot = snapshot_of(policy)
         link = reverse("escalation:policy_detail", args=[policy.slug])
         level = Level.BAD if services[0].criticality <= CRITICAL else Level.SOON
-        empty = empty_tiers(snapshot, service=services[0], start=world.now, end=world.until)
+        empty = dict(empty_tiers(snapshot, service=services[0], start=world.now, end=world.until))
         manned = [index for index, tier in enumerate(snapshot["tiers"]) if tier["targets"]]
         for index, spans in empty.items():
             tier = snapshot["tiers"][index]
-            when = ", ".join(_span(starts, ends, world.now) for starts, ends in spans[:3])
+            when = ", ".join(_span(each.starts_at, each.ends_at, world.now) for each in spans[:3])
             more = f" and {len(spans) - 3} more times" if len(spans) > 3 else ""
             yield Finding(
                 Topic.STEPS, level, policy.name, f"Tier {tier['level']}, {tier['name']}, reaches nobody {when}{more}.",
                 "It is skipped." if len(empty) < len(manned) else "With the others empty too, the catch-all is paged.", link,
             )  # fmt: skip
-
-
-def empty_tiers(
-    snapshot: Mapping[str, Any], *, service: Service, start: datetime, end: datetime
-) -> dict[int, list[tuple[datetime, datetime]]]:
-    """By index of a tier that names somebody: when nobody there can be reached. Looked at where the staffing changes."""
-    schedules = sorted({pk for tier in snapshot["tiers"] for pk in schedules_of(tier)})
-    instants = [start, *oncall_queries.staffing_changes(schedules, start, end)][:MOST_INSTANTS]
-    found: dict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for at, until in zip(instants, [*instants[1:], end], strict=True):
-        staffing = Staffing(snapshot, service=service, at=at)
-        for index, tier in enumerate(snapshot["tiers"]):
-            if tier["targets"] and not any(staffing(index)):
-                _join(found[index], at, until)
-    return {index: spans for index, spans in found.items() if spans}
-
-
-def _join(spans: list[tuple[datetime, datetime]], starts: datetime, ends: datetime) -> None:
-    if spans and spans[-1][1] == starts:
-        spans[-1] = (spans[-1][0], ends)
-    else:
-        spans.append((starts, ends))
 
 
 # --- services, providers, keys ----------------------------------------------------------------------
