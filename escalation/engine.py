@@ -156,7 +156,7 @@ def _end_answered(incident: Incident, run: Run, *, now: datetime) -> None:
 def _is_of(run: Run, user: User) -> bool:
     """Whether this person answers for the run: somebody whom it paged, or who is in its team."""
     paged = Page.objects.filter(
-        incident=run.incident_id, recipient=user, step_key__startswith=_steps_of(run)
+        incident=run.incident_id, recipient=user, step_key__startswith=steps_of(run)
     ).exists()
     return paged or Membership.objects.filter(team=run.team_id, user=user).exists()
 
@@ -186,9 +186,9 @@ def tallies(incident: Incident, run: Run) -> dict[int, Tally]:
         if each.loop == run.loop:
             people.setdefault(each.level, set()).add(each.user_id)
     answers = set(
-        incident.pages.filter(
-            step_key__startswith=_steps_of(run), status=PageStatus.ACKNOWLEDGED
-        ).values_list("recipient_id", flat=True)
+        incident.pages.filter(step_key__startswith=steps_of(run), status=PageStatus.ACKNOWLEDGED).values_list(
+            "recipient_id", flat=True
+        )
     )
     return {
         tier["level"]: rules.tally(tier, paged=people[tier["level"]], answered=answers)
@@ -239,7 +239,7 @@ def time_is_up(incident: Incident, *, step: int, now: datetime, run_id: int | No
     run = own_run(incident) if run_id is None else Run.objects.filter(incident=incident, pk=run_id).first()
     if run is None or run.step != step or run.status == RunStatus.STOPPED or not runs_on(incident, run):
         return
-    missed = miss_pages(incident, now=now, steps=_steps_of(run))
+    missed = miss_pages(incident, now=now, steps=steps_of(run))
     if missed:
         names = _names([page.recipient for page in missed])
         waited = duration(now - min(page.paged_at for page in missed))
@@ -857,13 +857,13 @@ def _waits_for_its_own(run: Run, tier: dict[str, Any]) -> bool:
     return not run.is_own or run.status == RunStatus.GATHERING or rules.asks_for_more(tier)
 
 
-def _steps_of(run: Run) -> str:
+def steps_of(run: Run) -> str:
     return f"run:{run.pk}:"
 
 
 def _step_key(run: Run, tier: dict[str, Any] | None = None) -> str:
     each = _waits_for_its_own(run, tier) if tier is not None else not run.is_own
-    return f"{_steps_of(run)}{run.step}{EACH if each else ''}"
+    return f"{steps_of(run)}{run.step}{EACH if each else ''}"
 
 
 def _about(incident: Incident, run: Run) -> str:

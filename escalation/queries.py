@@ -1,19 +1,30 @@
 """Where an escalation stands, for pages and API."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from accounts.models import User
+from accounts.models import Team, User
 from catalog.models import Service
+from core.words import duration
 from escalation import rules
-from escalation.engine import own_run
-from escalation.models import Policy, Run, RunStatus, ServicePolicy
+from escalation.engine import runs_on, steps_of, tallies
+from escalation.models import (
+    CoverageGap,
+    GapOutcome,
+    MatrixCell,
+    Policy,
+    PolicyVersion,
+    RoundRobin,
+    Run,
+    RunStatus,
+    ServicePolicy,
+)
 from escalation.snapshots import snapshot_for
-from incidents.models import Incident, Kind, Page, PageStatus, Status
+from incidents.models import Incident, Kind, Page, PageStatus
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Rung:
     expected: str = ""
     criteria: str = ""
     note: str = ""
+    tally: str = ""
+    """How many have answered, where more than one has to."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +64,62 @@ class Ladder:
     loop: int
     repeats: int
     due_at: datetime | None
+    team: Team | None = None
+    """That was called in; None: the incident's own policy."""
+    reason: str = ""
+    by: User | None = None
+    nobody: str = ""
+    """Set when no tier had anybody, so that only the catch-all was paged."""
+    others: list["Ladder"] = field(default_factory=list)
+    """Of the teams that were called in."""
 
 
 def ladder(incident: Incident, *, now: datetime) -> Ladder | None:
-    """Every tier of the incident's policy with what happened there or when it will. None: no escalation yet."""
-    run = own_run(incident)
-    if run is None:
+    """Every tier of the incident's policy with what happened there or when it will, and of each team that was called in.
+
+    None: no escalation yet.
+    """
+    runs = list(Run.objects.filter(incident=incident).select_related("team", "started_by").order_by("pk"))
+    own = next((run for run in runs if run.is_own), None)
+    if own is None:
         return None
-    snapshot = run.snapshot
     pages = list(incident.pages.select_related("recipient").order_by("pk"))
-    skipped = {
-        data["tier"]: data["why"]
-        for data in incident.timeline.filter(kind=Kind.TIER_SKIPPED)
-        .order_by("seq")
-        .values_list("data", flat=True)
-    }
-    running = run.status != RunStatus.STOPPED and incident.status == Status.TRIGGERED
+    skips = list(
+        incident.timeline.filter(kind=Kind.TIER_SKIPPED).order_by("seq").values_list("data", flat=True)
+    )
+    others = [run for run in runs if not run.is_own]
+    theirs = {run.pk: [page for page in pages if page.step_key.startswith(steps_of(run))] for run in others}
+    taken = {page.pk for found in theirs.values() for page in found}
+    return replace(
+        _ladder_of(incident, own, [page for page in pages if page.pk not in taken], skips),
+        others=[_ladder_of(incident, run, theirs[run.pk], skips) for run in others],
+        nobody=_nobody(own) if incident.is_open else "",
+    )
+
+
+def _nobody(run: Run) -> str:
+    gap = run.gaps.filter(outcome=GapOutcome.NOBODY, at__gte=run.started_at).order_by("-pk").first()
+    return gap.why if gap else ""
+
+
+def _ladder_of(incident: Incident, run: Run, pages: list[Page], skips: list[dict[str, Any]]) -> Ladder:
+    snapshot = run.snapshot
+    mine = None if run.is_own else run.pk
+    skipped = {data["tier"]: data["why"] for data in skips if data.get("run") == mine}
+    running = run.status != RunStatus.STOPPED and runs_on(incident, run)
+    counted = {}
+    if any(rules.asks_for_more(tier) for tier in snapshot["tiers"]) and run.step:
+        counted = {level: str(each) for level, each in tallies(incident, run).items() if each.needed > 1}
     rungs: list[Rung] = []
     due_at = run.due_at
     for index, tier in enumerate(snapshot["tiers"]):
-        mine = _latest_per_person([page for page in pages if page.tier == tier["level"]])
+        here = _latest_per_person([page for page in pages if page.tier == tier["level"]])
         comes_at = None
-        if running and run.status == RunStatus.RUNNING and index > run.index and due_at is not None:
+        if running and run.status != RunStatus.CATCH_ALL and index > run.index and due_at is not None:
             comes_at = due_at
-            due_at = due_at + rules.ack_within(tier, incident.severity)
-        rungs.append(
-            _rung(tier, index, run=run, running=running, pages=mine, comes_at=comes_at, skipped=skipped)
-        )
+            due_at = due_at + rules.time_to_answer(snapshot, tier, incident.severity)
+        rung = _rung(tier, index, run=run, running=running, pages=here, comes_at=comes_at, skipped=skipped)
+        rungs.append(replace(rung, tally=counted.get(tier["level"], "")))
     rungs.append(
         _last_rung(
             run, running=running, pages=_latest_per_person([p for p in pages if p.tier_name == "Catch-all"])
@@ -85,7 +127,8 @@ def ladder(incident: Incident, *, now: datetime) -> Ladder | None:
     )
     return Ladder(
         policy_name=snapshot["name"], policy_version=snapshot["version"], rungs=rungs, is_running=running,
-        loop=run.loop, repeats=snapshot["repeats"], due_at=run.due_at,
+        loop=run.loop, repeats=snapshot["repeats"], due_at=run.due_at, team=run.team, reason=run.reason,
+        by=run.started_by,
     )  # fmt: skip
 
 
@@ -179,3 +222,80 @@ def what_pages(service: Service) -> dict[str, Any]:
 def runs_of(policy: Policy) -> QuerySet[Run]:
     """Escalations of this policy, in whatever version, that are still running."""
     return policy.runs.exclude(status=RunStatus.STOPPED)
+
+
+def versions_of(policy: Policy) -> QuerySet[PolicyVersion]:
+    return policy.versions.select_related("saved_by").order_by("-version")
+
+
+def version_of(policy: Policy, number: int) -> PolicyVersion | None:
+    return policy.versions.filter(version=number).first()
+
+
+def next_in_turn(policy: Policy, snapshot: Mapping[str, Any]) -> dict[int, str]:
+    """By level of a tier whose targets take turns: the target that is next."""
+    turns = dict(RoundRobin.objects.filter(policy=policy).values_list("level", "turn"))
+    return {
+        tier["level"]: tier["targets"][turns.get(tier["level"], 0) % len(tier["targets"])]["name"]
+        for tier in snapshot["tiers"]
+        if tier["round_robin"] and tier["targets"]
+    }
+
+
+def coverage_gaps() -> QuerySet[CoverageGap]:
+    """Where a page found nobody, the newest first."""
+    return CoverageGap.objects.select_related("incident", "service").order_by("-pk")
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a severity means on services of one criticality. Empty and None: the default."""
+
+    severity: int
+    criticality: int
+    urgency: str = ""
+    start_level: int | None = None
+    answer_seconds: int | None = None
+    commander: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        return self == Treatment(self.severity, self.criticality)
+
+    @property
+    def sentence(self) -> str:
+        said = []
+        if self.urgency == "low":
+            said.append("pages once and does not escalate")
+        elif self.urgency == "high":
+            said.append("escalates")
+        if self.start_level is not None:
+            said.append(f"begins with tier {self.start_level}")
+        if self.answer_seconds:
+            said.append(f"answer within {duration(self.answer_seconds)}")
+        if self.commander:
+            said.append("a commander is asked" if self.commander == "ask" else "no commander is asked")
+        return ", ".join(said)
+
+
+def matrix() -> list[list[Treatment]]:
+    """Sixteen cells: a row for each severity, in it one for each criticality."""
+    cells = {(cell.severity, cell.criticality): cell for cell in MatrixCell.objects.all()}
+    return [
+        [_treatment(cells, severity, criticality) for criticality in (1, 2, 3, 4)]
+        for severity in (1, 2, 3, 4)
+    ]
+
+
+def treatments_of(service: Service) -> list[Treatment]:
+    """The column of a service's criticality, SEV1 first."""
+    return [row[service.criticality - 1] for row in matrix()]
+
+
+def _treatment(cells: Mapping[tuple[int, int], MatrixCell], severity: int, criticality: int) -> Treatment:
+    cell = cells.get((severity, criticality))
+    if cell is None:
+        return Treatment(severity, criticality)
+    return Treatment(
+        severity, criticality, cell.urgency, cell.start_level, cell.answer_seconds, cell.commander
+    )
