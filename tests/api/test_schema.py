@@ -57,7 +57,7 @@ def test_each_operation_declares_every_error_with_its_body(path: str, method: st
 @pytest.fixture
 def things() -> dict[str, str]:
     """Path parameters that name what is there."""
-    return {"ref": "a", "slug": "a", "needs": "a", "id": "1", "override_id": "1"}
+    return {"ref": "a", "slug": "a", "needs": "a", "id": "1", "override_id": "1", "temporary_id": "1"}
 
 
 @pytest.fixture

@@ -72,8 +72,13 @@ def test_a_token_that_only_reads_writes_nowhere(operations: list) -> None:
     assert {operation: status for operation, status in answers.items() if status != 403} == {}
 
 
-# What a viewer may write: nothing but their own tokens.
-OF_VIEWERS = {("POST", "/api/v1/tokens/"), ("DELETE", "/api/v1/tokens/1/")}
+# What a viewer may write: nothing but their own tokens and calendar addresses.
+OF_VIEWERS = {
+    ("POST", "/api/v1/tokens/"),
+    ("DELETE", "/api/v1/tokens/1/"),
+    ("POST", "/api/v1/calendar-feeds/"),
+    ("DELETE", "/api/v1/calendar-feeds/1/"),
+}
 # The ledger repeats what senders sent, which may be more than a viewer should see.
 NOT_FOR_VIEWERS = ("/api/v1/ingest-events/",)
 
