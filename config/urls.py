@@ -13,6 +13,7 @@ APPS: list[tuple[str, str]] = [
     ("account/", "allauth.urls"),
     ("incidents/", "incidents.urls"),
     ("schedules/", "oncall.urls"),
+    ("alerts/", "incidents.grouping.page_urls"),
     ("status/", "incidents.updates.status_urls"),
     ("embed/", "incidents.travel.embed_urls"),
     ("services/", "catalog.urls"),

@@ -13,6 +13,8 @@ from django.utils import timezone
 from accounts.models import User
 from core.errors import Invalid, Missing
 from incidents import queries, transitions
+from incidents.grouping import queries as grouping
+from incidents.grouping.forms import GUARDS
 from incidents.models import Incident, RoomRole, Severity, Status
 
 
@@ -39,6 +41,9 @@ class Ask:
     seen: str | None = None
     """What the person looks at while deciding. The transition refuses when it has changed meanwhile."""
     severities: bool = False
+    guards: list[tuple[int, str]] = field(default_factory=list)
+    """How long repeats of what still fires may stay quiet; empty: not asked."""
+    guard: int = 0
     people: list[User] = field(default_factory=list)
     risky: bool = False
 
@@ -90,7 +95,7 @@ def _resolve(incident: Incident) -> Ask:
         says = "1 alert still fires" if firing == 1 else f"{firing} alerts still fire"
         facts.insert(
             0,
-            Fact("Mind", f"{says}; the next event of {'it' if firing == 1 else 'them'} opens a new incident"),
+            Fact("Mind", f"{says}; after the quiet time {'its' if firing == 1 else 'their'} next event opens a new incident"),
         )
     return Ask(
         verb="resolve",
@@ -100,7 +105,14 @@ def _resolve(incident: Incident) -> Ask:
         reason_label="What fixed it",
         reason_name="note",
         risky=bool(firing),
+        guards=_guards(incident) if firing else [],
+        guard=grouping.settings_of(incident.service).guard_minutes if firing else 0,
     )
+
+
+def _guards(incident: Incident) -> list[tuple[int, str]]:
+    own = grouping.settings_of(incident.service).guard_minutes
+    return sorted({*GUARDS, *([(own, f"{own} min")] if own not in dict(GUARDS) else [])})
 
 
 def _reopen(incident: Incident) -> Ask:
@@ -196,7 +208,11 @@ def do(verb: str, *, incident_id: int, by: User, given: dict[str, str], now: dat
     if verb == "contain":
         return transitions.contain(incident_id=incident_id, by=by, note=given.get("note", ""), now=now)
     if verb == "resolve":
-        return transitions.resolve(incident_id=incident_id, by=by, note=given.get("note", ""), now=now)
+        guard = given.get("guard", "")
+        return transitions.resolve(
+            incident_id=incident_id, by=by, note=given.get("note", ""), now=now,
+            guard_minutes=min(int(guard), 1440) if guard.isascii() and guard.isdecimal() and len(guard) < 6 else 0,
+        )  # fmt: skip
     if verb == "reopen":
         return transitions.reopen(incident_id=incident_id, by=by, reason=given.get("reason", ""), now=now)
     if verb == "severity":

@@ -4,6 +4,7 @@ import incidents.refs  # noqa: F401  (registers <ref:…>)
 from incidents import views
 from incidents.asks import ASKS
 from incidents.channel import urls as channel
+from incidents.grouping import urls as grouping
 from incidents.my_pages import my_pages
 from incidents.reading import urls as reading
 from incidents.roles import urls as roles
@@ -25,6 +26,7 @@ urlpatterns = [
     *updates.room,
     *roles.room,
     *todo.room,
+    *grouping.room,
     *channel.room,
     *reading.room,
     *travel.room,

@@ -3,6 +3,8 @@
 from django import forms
 
 from catalog.models import Service
+from incidents.grouping.forms import GroupingFields
+from incidents.models import Grouping
 from integrations.transitions import RECEIVED_KINDS
 
 
@@ -14,6 +16,12 @@ class IntegrationForm(forms.Form):
     )
 
 
-class IntegrationChangeForm(forms.Form):
+class IntegrationChangeForm(GroupingFields):
     name = forms.CharField(max_length=120, label="Name")
     service = forms.ModelChoiceField(queryset=Service.objects.order_by("name"), label="Service")
+    grouping = forms.ChoiceField(
+        choices=[("", "As the service says, else each alone"), *Grouping.choices[1:]],
+        required=False,
+        label="Group its alerts",
+        help_text="For services that group nothing themselves.",
+    )

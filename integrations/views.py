@@ -97,7 +97,13 @@ def _detail(
     form: forms.Form | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    initial = {"name": integration.name, "service": integration.service_id}
+    initial = {
+        "name": integration.name,
+        "service": integration.service_id,
+        "grouping": integration.grouping,
+        "grouping_fields": ", ".join(integration.grouping_fields),
+        "grouping_seconds": integration.grouping_seconds,
+    }
     context = {
         "integration": integration,
         "new_key": new_key,
@@ -148,6 +154,25 @@ def _setup(integration: Integration, key: str) -> Setup | None:
             "A receiver of Alertmanager. Its groups become incidents, its fingerprints alerts.",
             f"receivers:\n- name: muster\n  webhook_configs:\n  - url: {address}\n    send_resolved: true",
             _curl(address, {"version": "4", "groupKey": "test", "alerts": [alert]}),
+        )
+    if integration.kind == IntegrationKind.GRAFANA:
+        address = f"{base}/api/v1/integrations/grafana/{shown}/"
+        alert = {"status": "firing", "labels": {"alertname": "Test", "severity": "warning"}}
+        return Setup(
+            address,
+            "A contact point of the kind Webhook in Grafana's alerting. Its Test button works.",
+            "",
+            _curl(address, {"version": "1", "groupKey": "test", "alerts": [alert]}),
+        )
+    if integration.kind == IntegrationKind.OPSGENIE:
+        address = f"{base}/v2/alerts"
+        command = _curl(address, {"message": "Test", "alias": "test", "priority": "P3"})
+        return Setup(
+            address,
+            "Anything that speaks Opsgenie's Alert API: change its URL and give it the key. Closing and acknowledging "
+            "work by alias and by id; heartbeats are pinged with the same key.",
+            f"receivers:\n- name: muster\n  opsgenie_configs:\n  - api_url: {base}/\n    api_key: {shown}",
+            command.replace("curl -H", f"curl -H 'Authorization: GenieKey {shown}' -H", 1),
         )
     if integration.kind == IntegrationKind.WEBHOOK:
         address = f"{base}/api/v1/integrations/webhook/{shown}/"

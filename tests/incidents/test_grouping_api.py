@@ -69,7 +69,7 @@ def test_maintenance_is_planned_once_changed_ended_and_told():
     ended = send(responder, "post", f"maintenance/{pk}/end/")
     assert (ended.status_code, ended.json()["state"]) == (200, "over")
     events = send(viewer, "get", f"maintenance/{pk}/events/").json()["results"]
-    assert [event["kind"] for event in events] == ["ended", "started", "changed", "planned"]
+    assert [event["kind"] for event in events] == ["ended", "changed", "started", "planned"]
     assert send(responder, "post", f"maintenance/{pk}/end/").status_code == 409
     assert send(responder, "put", f"maintenance/{pk}/", body).status_code == 409
     bad = send(responder, "post", "maintenance/", {**body, "recurrence": "FREQ=HOURLY"})
