@@ -15,6 +15,7 @@ from config.health import may_read_metrics
 from incidents.models import Incident, Status
 from integrations.models import IngestEvent
 from notifications.models import Delivery, DeliveryStatus
+from notifications.queries import provider_states
 from timers.models import Firing, Heartbeat, Timer
 
 WINDOW = timedelta(minutes=5)
@@ -90,6 +91,24 @@ class FromRows:
         ):
             gauge.add_metric([channel, status], count)
         yield gauge
+        yield from self._providers()
+
+    def _providers(self) -> Iterator[Metric]:
+        state = GaugeMetricFamily(
+            "muster_provider_left_out",
+            "Whether a provider of SMS or calls is left out because it failed: 0 used, 1 left out",
+            labels=["kind", "provider"],
+        )
+        failures = GaugeMetricFamily(
+            "muster_provider_failures", "Its failures in a row", labels=["kind", "provider"]
+        )
+        for _, rows in provider_states(self.now):
+            for row in rows:
+                names = [row.account.kind, row.account.name]
+                state.add_metric(names, 0 if row.status == "closed" else 1)
+                failures.add_metric(names, row.state.failures if row.state else 0)
+        yield state
+        yield failures
 
 
 @require_safe

@@ -200,7 +200,7 @@ PLACES = (
     ("Integrations", "integrations:list", "plug-connected", "viewer"),
     ("Received events", "integrations:ledger", "inbox", "responder"),
     ("Chat bridges", "integrations:bridges", "messages", "viewer"),
-    ("What was sent", "notifications:ledger", "send", "manager"),
+    ("What was sent", "notifications:ledger", "send", "responder"),
     ("API", "api-docs", "api", "viewer"),
 )
 

@@ -75,6 +75,11 @@ def is_single(notification: Notification) -> bool:
     return notification.topic.startswith(SINGLE)
 
 
+def is_page(notification: Notification) -> bool:
+    """Somebody is to answer. Everything else says in its context what it is."""
+    return "kind" not in notification.context
+
+
 def is_still_wanted(*, delivery_id: int, number: int) -> bool:
     """The last look before a message leaves: its notification is active, and this attempt is still the newest."""
     return are_still_wanted([(delivery_id, number)])
@@ -125,9 +130,8 @@ def waiting_near(delivery: Delivery, *, until: datetime) -> list[tuple[int, int]
         .filter(Q(retry_at__isnull=True) | Q(retry_at__lte=until))
         .filter(notification__status="active", notification__urgency=delivery.notification.urgency)
         .exclude(notification_id=delivery.notification_id)
+        .exclude(notification__context__has_key="kind")
     )
-    for topic in SINGLE:
-        near = near.exclude(notification__topic__startswith=topic)
     return list(near.order_by("due_at", "pk").values_list("pk", "notification_id")[:50])
 
 

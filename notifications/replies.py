@@ -6,7 +6,7 @@ rights. Each request of a provider is carried out once; the same again gets the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
@@ -145,6 +145,16 @@ def acknowledge_all(*, bundle_id: int, by: User, now: datetime) -> list[str]:
         if notification.status == NotificationStatus.ACTIVE
     ]
     return act_on(notifications=waiting, do=rules.ACKNOWLEDGE, by=by, now=now, via="link")
+
+
+KEEP = timedelta(days=30)
+PRUNE_BATCH = 5000
+
+
+def prune(*, now: datetime) -> int:
+    """A provider repeats a request for a day at most; after that nobody asks whether it was carried out."""
+    old = Reply.objects.filter(received_at__lt=now - KEEP).order_by("received_at").values("pk")[:PRUNE_BATCH]
+    return Reply.objects.filter(pk__in=old).delete()[0]
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------

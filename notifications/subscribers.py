@@ -1,12 +1,16 @@
 """What the timers of this app do."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from notifications import duty, hooks, queries, readiness, receipts, sending, transitions  # noqa: F401  duty and readiness register
+from notifications import duty, hooks, queries, readiness, receipts, replies, sending, transitions  # noqa: F401  duty and readiness register
 from timers.models import Timer
-from timers.registry import handler
+from timers.registry import handler, sweep
+
+PRUNE_EVERY = timedelta(hours=1)
+
+_prune_at: datetime | None = None
 
 
 def _lock(timer: Timer) -> object:
@@ -36,3 +40,11 @@ def delivery_result(timer: Timer, now: datetime) -> None:
 def delivery_receipt(timer: Timer, now: datetime) -> None:
     asked = {"delivery_id": timer.payload["delivery"], "turn": timer.payload["turn"]}
     transaction.on_commit(lambda: receipts.ask_aside(**asked, now=now))
+
+
+@sweep
+def prune_replies(now: datetime) -> None:
+    global _prune_at
+    if _prune_at is None or now >= _prune_at:
+        replies.prune(now=now)
+        _prune_at = now + PRUNE_EVERY

@@ -217,10 +217,10 @@ def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
     if decision is rules.Claim.GIVE_UP:
         _fail(delivery, notification, now=now)
         return None
-    alone = delivery.method_id is None or queries.is_single(notification)
-    if not alone and _is_held_back(delivery, now=now):
+    has_method = delivery.method_id is not None
+    if has_method and not queries.is_single(notification) and _is_held_back(delivery, now=now):
         return None
-    others = [] if alone else _take_along(delivery, now=now)
+    others = _take_along(delivery, now=now) if has_method and queries.is_page(notification) else []
     for each in (delivery, *others):
         _begin_attempt(each, now=now)
     key = _bundle(delivery, others, now=now)
@@ -239,7 +239,7 @@ def _begin_attempt(delivery: Delivery, *, now: datetime) -> None:
     delivery.status = DeliveryStatus.SENDING
     delivery.claimed_at, delivery.retry_at = now, None
     fields = ["attempts", "status", "claimed_at", "retry_at", "last_error"]
-    if delivery.channel in CODED and delivery.code is None and not queries.is_single(delivery.notification):
+    if delivery.channel in CODED and delivery.code is None and queries.is_page(delivery.notification):
         delivery.code = _next_code(delivery.method_id)
         fields.append("code")
     delivery.save(update_fields=fields)

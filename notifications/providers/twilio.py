@@ -84,6 +84,7 @@ class Twilio(Provider):
     def _create(
         self, what: str, fields: dict[str, str], key: str, last_look: Callable[[], bool]
     ) -> tuple[str, str]:
+        # Twilio itself knows no key for repeats here; a gateway in between may know the one that it sends to others.
         response = self._request(
             "POST", self._path(what), data=fields, auth=(self.account.user, self.account.password),
             headers={"I-Twilio-Idempotency-Token": key}, last_look=last_look,

@@ -51,7 +51,7 @@ def test_it_always_offers_a_search_of_all_timelines_with_the_text_as_typed():
     assert "<i>" not in html
 
 
-@pytest.mark.parametrize(("role", "sees"), [("viewer", False), ("responder", False), ("manager", True)])
+@pytest.mark.parametrize(("role", "sees"), [("viewer", False), ("responder", True), ("manager", True)])
 def test_pages_that_one_may_not_open_are_not_offered(role, sees):
     html = found(make_user(role=role), "what was sent")
     assert (reverse("notifications:ledger") in html) is sees
