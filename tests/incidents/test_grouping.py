@@ -198,7 +198,8 @@ def test_what_is_planned_can_be_changed_and_cancelled_and_what_is_over_cannot(se
     fire(121)
     with pytest.raises(Refused):
         transitions.change_maintenance(maintenance_id=row.pk, data=data, by=ada, now=NOW + 122 * MINUTE)
-    other = transitions.plan_maintenance(data=MaintenanceData(**{**data.__dict__, "starts_at": NOW + 300 * MINUTE}), by=ada, now=NOW)  # fmt: skip
+    much_later = MaintenanceData(**{**data.__dict__, "starts_at": NOW + 300 * MINUTE})
+    other = transitions.plan_maintenance(data=much_later, by=ada, now=NOW)
     assert transitions.end_maintenance(maintenance_id=other.pk, by=ada, now=NOW).state == "cancelled"
     assert not Timer.objects.filter(key=str(other.pk), kind__startswith="maintenance").exists()
     with pytest.raises(NotAllowed):

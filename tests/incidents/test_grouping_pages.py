@@ -84,7 +84,8 @@ def test_settings_are_changed_by_managers_and_said_on_the_services_page(service)
     given = {name: page.context["form"][name].value() for name in page.context["form"].fields}
     wrong = manager.post("/alerts/services/shop/", {**given, "grouping": "all", "grouping_fields": ""})
     assert (wrong.status_code, "Name at least one field" in wrong.content.decode()) == (422, True)
-    manager.post("/alerts/services/shop/", {**given, "grouping": "all", "grouping_fields": "cluster, job", "flap_count": "3"})  # fmt: skip
+    wanted = {"grouping": "all", "grouping_fields": "cluster, job", "flap_count": "3"}
+    manager.post("/alerts/services/shop/", {**given, **wanted})
     assert AlertSettings.objects.get().grouping_fields == ["cluster", "job"]
     said = manager.get("/alerts/services/shop/panel/").content.decode()
     assert "all of cluster, job are equal, within 1 h of the last one." in said
@@ -162,7 +163,8 @@ def test_every_kind_of_integration_says_how_it_is_set_up_and_groups_by_itself(se
         integration = make_integration(kind, service=service)
         page = manager.get(f"/integrations/{integration.pk}/").content.decode()
         assert "Point the sender here" in page
-    given = {"name": "x", "service": service.pk, "grouping": "any", "grouping_fields": "cluster", "grouping_seconds": "600"}  # fmt: skip
+    given = {"grouping": "any", "grouping_fields": "cluster", "grouping_seconds": "600"}
+    given |= {"name": "x", "service": service.pk}
     assert manager.post(f"/integrations/{integration.pk}/", given).status_code == 302
     integration.refresh_from_db()
     assert (integration.grouping, integration.grouping_fields, integration.grouping_seconds) == (

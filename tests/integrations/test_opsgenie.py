@@ -100,7 +100,8 @@ def test_without_an_alias_the_id_of_the_answer_and_of_the_alert_both_name_it(
 
 def test_what_is_wrong_is_said_in_opsgenies_shape(integration: Integration) -> None:
     assert ask("post", "/v2/alerts", {"alias": "x"}).status_code == 422
-    assert Client().post("/v2/alerts", b"{", content_type="x/y", headers={"Authorization": f"GenieKey {KEY}"}).status_code == 400  # fmt: skip
+    headers = {"Authorization": f"GenieKey {KEY}"}
+    assert Client().post("/v2/alerts", b"{", content_type="x/y", headers=headers).status_code == 400
     for key in ("", "nobody"):
         refused = ask("post", "/v2/alerts", {"message": "x"}, key=key)
         assert (refused.status_code, set(refused.json())) == (401, {"message", "took", "requestId"})

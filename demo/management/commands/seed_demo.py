@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand
 from django.db import connection, transaction
 from django.utils import timezone
 
+from demo import alerts, past, secrets, setup, story
 from demo import organization as data
-from demo import past, secrets, setup, story
 from incidents.models import Incident
 
 _LOCK = 7_231_904  # two that run at the same time take turns
@@ -65,4 +65,5 @@ def seed(*, now: datetime) -> str:
     past.write(incidents, organization=organization, around=around)
     story.play(organization=organization, now=now)
     setup.room(organization)
+    alerts.play(organization=organization, now=now)
     return f"Loaded {len(data.PEOPLE)} people, {len(services)} services and {len(incidents) + 2} incidents."
