@@ -10,6 +10,7 @@ from accounts.api import Me, TeamViewSet, TokenViewSet, UserViewSet
 from accounts.permissions import role_required
 from catalog.api import ServiceViewSet
 from core.api import not_found
+from escalation import api as escalation_api
 from escalation import plan_api
 from escalation.api import Escalate, Escalation, PolicyViewSet
 from incidents.api import IncidentViewSet
@@ -56,6 +57,7 @@ endpoints = [
     path("me/", Me.as_view(), name="me"),
     path("incidents/<str:ref>/escalation/", Escalation.as_view(), name="incident-escalation"),
     path("incidents/<str:ref>/escalate/", Escalate.as_view(), name="incident-escalate"),
+    *escalation_api.endpoints,
     *updates_api.endpoints,
     *roles_api.endpoints,
     *todo_api.endpoints,

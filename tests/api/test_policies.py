@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
-from escalation.models import Policy, Tier
+from escalation.models import MatrixCell, Policy, Tier
 from tests.api.conftest import Api
 from tests.factories.accounts import make_team
 from tests.factories.oncall import make_schedule
@@ -150,3 +150,66 @@ def test_a_policy_that_is_not_there_is_404(managers: Api, policy: dict) -> None:
     assert managers.get("policies/nothing/").status_code == 404
     assert managers.put("policies/nothing/", policy).status_code == 404
     assert managers.get("policies/%00/").status_code == 404
+
+
+def test_all_that_a_policy_can_say_is_written_and_read_back(managers: Api, policy: dict) -> None:
+    more = {
+        "ack_mode": "quorum", "quorum": 3, "when_unstaffed": "hold_until_staffed", "hold_limit_minutes": 90,
+        "hours": "in", "severities": [1, 2], "round_robin": False, "channels": ["sms", "voice"],
+        "early": [{"kind": "impact_grew"}, {"kind": "expertise", "field": "database"}],
+    }  # fmt: skip
+    policy["tiers"][0] |= more
+    policy["tiers"][0]["targets"] = [
+        {"kind": "schedule_next", "id": "payments-primary", "hours": "out", "severities": [1]}
+    ]
+    head = {
+        "on_ack_timeout": "restart", "add_on_handoff": False, "time_zone": "Europe/Berlin",
+        "working_hours": [{"days": [0, 1], "start": "08:00", "end": "18:00"}],
+    }  # fmt: skip
+    response = managers.post("policies/", policy | head | {"why": "the council asked"})
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    tier = answer["tiers"][0]
+    assert {key: tier[key] for key in more} == more
+    assert {key: answer[key] for key in head} == head
+    assert [(each["kind"], each["hours"], each["severities"]) for each in tier["targets"]] == [
+        ("schedule_next", "out", [1])
+    ]
+    policy["repeats"] = 5
+    assert managers.put("policies/payments/", policy | head).json()["version"] == 2
+    assert managers.put("policies/payments/", policy | {"time_zone": "Mars/Base"}).status_code == 400
+    versions = managers.get("policies/payments/versions/").json()["results"]
+    assert [(each["version"], each["why"], each["changed"]) for each in versions] == [
+        (2, "", ["Without an answer, all tiers are paged again, 5 times, then Ravi Menon every 15 min until somebody answers."
+                 " Before: Without an answer, all tiers are paged again, 2 times, then Ravi Menon every 15 min until somebody"
+                 " answers."]),
+        (1, "the council asked", []),
+    ]  # fmt: skip
+    response = managers.post("policies/payments/restore/", {"version": 1})
+    assert (response.status_code, response.json()["version"], response.json()["repeats"]) == (200, 3, 2)
+    assert {key: response.json()["tiers"][0][key] for key in more} == more
+    assert managers.post("policies/payments/restore/", {"version": 9}).status_code == 404
+    assert managers.get("policies/none/versions/").status_code == 404
+
+
+def test_only_an_admin_says_what_a_severity_means(
+    managers: Api, api_of: Callable[..., Api], admin: User
+) -> None:
+    cell = {
+        "severity": 1,
+        "criticality": 2,
+        "urgency": "high",
+        "start_level": 2,
+        "answer_seconds": 60,
+        "commander": "ask",
+    }
+    assert managers.put("matrix/", cell).status_code == 403
+    assert not MatrixCell.objects.exists()
+    admins = api_of(admin)
+    cells = admins.put("matrix/", cell).json()
+    assert (len(cells), cells[1]) == (16, cell)
+    assert managers.get("matrix/").json() == cells
+    assert admins.put("matrix/", {"severity": 1, "criticality": 2}).status_code == 200
+    assert not MatrixCell.objects.exists()
+    assert admins.put("matrix/", cell | {"severity": 5}).status_code == 400
+    assert managers.get("coverage-gaps/").json()["results"] == []
