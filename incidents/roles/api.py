@@ -184,6 +184,7 @@ class Withdraw(APIView):
         responses=OfferOut,
         operation_id="incidents_offers_withdraw",
         summary="Ask nobody any more",
+        description="For whoever asked or gives the role, the commander, and managers.",
         parameters=[REF, OFFER, IDEMPOTENCY_KEY],
     )
     @idempotent

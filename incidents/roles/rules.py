@@ -79,6 +79,13 @@ def known_field(role: str, field: str) -> str:
     return "At most 40 characters." if len(field) > 40 else ""
 
 
+def may_withdraw(
+    person: int, *, asker: int | None, giver: int | None, commander: int | None, manager: bool
+) -> bool:
+    """Whoever asked, whoever gives the role, the commander, and managers. Ids of people."""
+    return manager or person in {asker, giver, commander}
+
+
 def wants(role: str, *, severity: int) -> bool:
     """Whether the room shows that nobody holds it: a commander always, the two others when many are hurt."""
     return role == COMMANDER or (role in (DEPUTY, COMMUNICATIONS) and severity <= 2)

@@ -214,8 +214,12 @@ def decline(*, offer_id: int, by: User, now: datetime, why: str = "") -> RoleOff
 
 @transaction.atomic
 def withdraw(*, offer_id: int, by: User, now: datetime) -> RoleOffer:
-    """Nobody is asked any more. The role stays with whoever has it."""
+    """Nobody is asked any more. The role stays with whoever has it. For whom see `rules.may_withdraw`."""
     incident, offer = _locked(offer_id)
+    if not queries.may_withdraw(offer, by):
+        raise NotAllowed(
+            "Whoever asked or gives the role, the commander, managers and admins may withdraw this."
+        )
     _refuse_when_closed(offer, now=now)
     close_offer(incident, offer, status=OfferStatus.WITHDRAWN, now=now)
     timeline.record(

@@ -146,10 +146,41 @@ def offer_decline(request: HttpRequest, incident: Incident, offer_id: int) -> Ht
     return _answer(request, incident, offer_id, accepts=False)
 
 
-def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts: bool) -> HttpResponse:
-    offer = RoleOffer.objects.select_related("to_user", "from_user", "by").filter(pk=offer_id).first()
-    if offer is None or offer.incident_id != incident.pk:
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def offer_withdraw(request: HttpRequest, incident: Incident, offer_id: int) -> HttpResponse:
+    """GET asks, POST asks nobody any more; who may not is told who may."""
+    offer = _offer(incident, offer_id)
+    name = rules.title(offer.role, offer.field)
+    context = {
+        "title": f"Ask {offer.to_user} no more?",
+        "offer": offer,
+        "name": name,
+        "what": rules.words(offer.role, offer.field),
+        "may": queries.may_withdraw(offer, request.user),
+        "given": {},
+    }
+    if request.method != "POST":
+        return ask_page(request, incident, "_role_withdraw.html", context)
+
+    def act() -> str:
+        transitions.withdraw(offer_id=offer.pk, by=request.user, now=timezone.now())
+        return f"{offer.to_user} is no longer asked: {name}."
+
+    return acted(request, incident, "_role_withdraw.html", lambda: context, act)
+
+
+def _offer(incident: Incident, offer_id: int) -> RoleOffer:
+    rows = RoleOffer.objects.select_related("incident", "to_user", "from_user", "by")
+    offer = rows.filter(pk=offer_id, incident=incident).first()
+    if offer is None:
         raise Http404("There is no such offer in this incident.")
+    return offer
+
+
+def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts: bool) -> HttpResponse:
+    offer = _offer(incident, offer_id)
     name = rules.title(offer.role, offer.field)
     context = {
         "title": f"Accept: {name}?" if accepts else f"Decline: {name}?",

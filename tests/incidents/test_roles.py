@@ -605,6 +605,54 @@ def test_the_handoff_form_keeps_what_was_typed_and_what_people_write_stays_text(
         assert "<img onerror" not in page.content.decode()
 
 
+def test_who_asked_who_gives_the_commander_and_managers_withdraw_an_offer_and_nobody_else(
+    incident, ines, ravi, sam
+):
+    transitions.assign_commander(incident_id=incident.pk, user=ines, by=ines, now=NOW)
+    giver, mona = make_user("gil", full_name="Gil Alvarez"), make_user("mona", role="manager")
+    transitions.assign_role(incident_id=incident.pk, role="scribe", field="", user=giver, by=giver, now=NOW)
+    asker = make_user("ada")
+    stranger = Client()
+    stranger.force_login(sam)
+    for by in (asker, giver, ines, mona):
+        offer = roles.offer_role(incident_id=incident.pk, role="scribe", to=ravi, by=asker, now=NOW)
+        address = reverse("incidents:offer_withdraw", args=[incident.pk, offer.pk])
+        assert b">Withdraw</button>" not in stranger.get(address).content
+        refused = stranger.post(address, **HTMX)
+        assert refused.status_code == 403
+        assert refused.content.startswith(b"Whoever asked or gives the role, the commander")
+        with pytest.raises(NotAllowed):
+            roles.withdraw(offer_id=offer.pk, by=ravi, now=NOW)
+        offer.refresh_from_db()
+        assert (offer.status, offer.page.status) == (OfferStatus.OPEN, PageStatus.PAGING)
+        client = Client()
+        client.force_login(by)
+        asks = client.get(address).content.decode()
+        assert "Ask Ravi Menon no more?" in asks and "Gil Alvarez keeps the role of scribe" in asks
+        assert client.post(address, **HTMX).status_code == 204
+        offer.refresh_from_db()
+        assert (offer.status, offer.page.status) == (OfferStatus.WITHDRAWN, PageStatus.CANCELLED)
+        assert incident.timeline.last().text == "no longer asks Ravi Menon to take the role of scribe"
+        again = client.post(address, **HTMX)
+        assert again.status_code == 409 and b"It was withdrawn" in again.content
+
+
+def test_the_room_marks_whose_button_it_is_to_withdraw(incident, ines, ravi, sam):
+    transitions.assign_commander(incident_id=incident.pk, user=ines, by=ines, now=NOW)
+    offer = roles.offer_role(incident_id=incident.pk, role="commander", to=ravi, by=sam, now=NOW)
+    client = Client()
+    client.force_login(sam)
+    page = client.get(reverse("incidents:detail", args=[incident.pk])).content.decode()
+    around = page[: page.index(reverse("incidents:offer_withdraw", args=[incident.pk, offer.pk]))]
+    assert around.endswith(
+        f'<span data-person="{sam.pk}"><span data-person="{ines.pk}"><span data-person="{ines.pk}">'
+        '<a class="btn btn-quiet btn-sm withdraw may-act" href="'
+    )
+    assert "data-withdraws" not in page
+    client.force_login(make_user("mona", role="manager"))
+    assert "data-withdraws" in client.get(reverse("incidents:detail", args=[incident.pk])).content.decode()
+
+
 def test_an_offer_belongs_to_its_incident(rotation, ines):
     one, other = open_incident(1), open_incident(1)
     address = reverse("incidents:offer_accept", args=[other.pk, one.offers.get().pk])
