@@ -28,6 +28,7 @@ from incidents.models import (
     Update,
     UpdateMail,
 )
+from incidents.rules import drill_mark
 from incidents.transitions import clean_text, lock_incident
 from incidents.updates import queries, rules
 from notifications.transitions import cancel_topic, notify
@@ -35,6 +36,7 @@ from timers.transitions import cancel_timer, set_timer
 
 OVERDUE = "updates.overdue"
 MAIL = "updates.mail"
+UNREACHED = "updates.unreached"
 
 MAX_IMPACT = 300
 MAX_ACTION = 4000
@@ -207,7 +209,7 @@ def nag(incident: Incident, *, now: datetime) -> None:
 
 
 def _remind(incident: Incident, person: User, *, times: int, late: timedelta, now: datetime) -> None:
-    drill = "DRILL " if incident.is_drill else ""
+    drill = drill_mark(incident.is_drill)
     since = f"{duration(late)} ago" if late >= timedelta(minutes=1) else "now"
     notify(
         recipient=person,

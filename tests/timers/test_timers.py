@@ -1,8 +1,9 @@
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from timers import handover, registry, rules, transitions
+from timers import handover, network, registry, rules, transitions
 from timers.models import Firing, Timer
 from timers.timekeeper import Timekeeper
 
@@ -199,6 +200,31 @@ def test_the_timekeeper_forgets_firings_after_thirty_days(broker):
         )
     Timekeeper(clock=lambda: NOW).round(NOW)
     assert list(Firing.objects.values_list("key", flat=True)) == ["29"]
+
+
+@pytest.mark.django_db
+def test_what_waits_in_the_timekeeper_is_not_queued_twice_but_again_once_it_has_begun():
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    def run(work, once):
+        network.run(work, lane="test", threads=1, once=once)
+
+    by_timekeeper = registry.fired_by.set("timekeeper")
+    try:
+        run(slow, "slow")
+        assert begun.wait(10)
+        run(lambda: done.append("again"), "slow")
+        for _ in range(3):
+            run(lambda: done.append("mail"), "mail")
+    finally:
+        registry.fired_by.reset(by_timekeeper)
+        go_on.set()
+        network._lanes.pop("test").shutdown()
+    assert done == ["again", "mail"]
 
 
 def test_the_broker_is_left_alone_for_a_second_after_it_failed(monkeypatch):
