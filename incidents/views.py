@@ -25,6 +25,7 @@ from core.forms import show_refusal
 from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
+from incidents.refs import number_in
 from incidents.roles import queries as roles
 from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
@@ -234,7 +235,7 @@ def jump(request: HttpRequest) -> HttpResponse:
     incident of that number, or the list."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     if not is_fragment(request):
-        if (number := _ref(text)) and Incident.objects.filter(pk=number).exists():
+        if (number := number_in(text)) and Incident.objects.filter(pk=number).exists():
             return redirect("incidents:detail", number)
         return redirect(f"{reverse('incidents:list')}?{urlencode({'status': 'all', 'q': text})}")
     context: dict[str, Any] = {"q": text}
@@ -263,11 +264,6 @@ def jump(request: HttpRequest) -> HttpResponse:
             "places": _places(text, request.user),
         }
     return render(request, "incidents/_found.html", context)
-
-
-def _ref(text: str) -> int | None:
-    digits = text.upper().removeprefix("INC-")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 18 else None
 
 
 # --- declaring ------------------------------------------------------------------------------------------------------

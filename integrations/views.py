@@ -18,6 +18,7 @@ from accounts.permissions import at_least, role_required
 from core.errors import Missing, MusterError
 from core.forms import show_refusal
 from incidents.models import Incident
+from incidents.refs import number_in
 from integrations import queries, transitions
 from integrations.forms import IntegrationChangeForm, IntegrationForm
 from integrations.models import IngestEvent, Integration, IntegrationKind, Verdict
@@ -214,7 +215,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
     if integration != queries.UNKNOWN:
         integration = _number(str(integration))
     dedup_key = request.GET.get("dedup_key", "").strip()[:512].replace("\x00", "")
-    incident = _incident_number(request.GET.get("incident", ""))
+    incident = number_in(request.GET.get("incident", ""))
     before = _number(request.GET.get("before", ""))
     found = queries.ledger(
         integration=integration, verdict=verdict, dedup_key=dedup_key, incident_id=incident, before=before
@@ -325,5 +326,3 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
 
 
-def _incident_number(text: str) -> int | None:
-    return _number(text.strip().upper().removeprefix("INC-"))

@@ -13,9 +13,10 @@ from rest_framework.views import APIView
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import Flag, StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
-from incidents.api import REF, EntryOut, incident_id
+from incidents.api import REF, EntryOut
 from incidents.channel import transitions
 from incidents.models import TimelineEntry
+from incidents.refs import incident_id
 from incidents.transitions import MAX_NOTE
 
 SEQ = OpenApiParameter(

@@ -27,6 +27,7 @@ from incidents.models import (
     Kind,
     TimelineEntry,
 )
+from incidents.rules import drill_mark
 from incidents.transitions import MAX_NOTE, clean_text, lock_incident, topic
 from notifications.transitions import notify
 
@@ -116,7 +117,7 @@ def _tell(incident: Incident, entry: TimelineEntry, person: User, *, now: dateti
     where = f"{incident.ref}, SEV{incident.severity} {incident.title}"
     notify(
         recipient=person, dedupe_key=f"mention:{incident.pk}:{entry.seq}:{person.pk}", topic=f"{topic(incident)}:talk",
-        urgency="low", title=f"{'DRILL: ' if incident.is_drill else ''}{entry.actor_name} mentioned you in {where}",
+        urgency="low", title=f"{drill_mark(incident.is_drill)}{entry.actor_name} mentioned you in {where}",
         body=rules.excerpt(entry.text, 500), link=f"{reverse('incidents:detail', args=[incident.pk])}#e-{entry.seq}", now=now,
         context={"kind": "mention", "ref": incident.ref, "seq": entry.seq, "drill": incident.is_drill},
     )  # fmt: skip

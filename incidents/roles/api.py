@@ -12,9 +12,9 @@ from accounts.api import PersonField, PersonRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
-from incidents import queries as incidents
-from incidents.api import REF, EmptyIn, incident_id
-from incidents.models import Incident, OfferStatus, RoleOffer, RoomRole
+from incidents.api import REF, EmptyIn
+from incidents.models import OfferStatus, RoleOffer, RoomRole
+from incidents.refs import incident_id, incident_of
 from incidents.roles import queries, rules, transitions
 from incidents.transitions import assign_role
 
@@ -85,16 +85,8 @@ class ExpertIn(StrictSerializer):
 OFFER = OpenApiParameter("id", {"type": "integer"}, OpenApiParameter.PATH, description="Of the offer.")
 
 
-def _incident(ref: str) -> Incident:
-    pk = incident_id(ref)
-    incident = incidents.incident(pk)
-    if incident is None:
-        raise Missing(f"There is no incident INC-{pk}.")
-    return incident
-
-
 def _roles(ref: str) -> Response:
-    incident = _incident(ref)
+    incident = incident_of(ref)
     return Response(
         RolesOut({"roles": queries.holdings(incident), "offers": queries.open_offers(incident)}).data
     )
@@ -107,7 +99,7 @@ def _offer(offer: RoleOffer, *, status: int = 200) -> Response:
 
 def _offer_of(ref: str, offer_id: int) -> int:
     """The id, when it is an offer of this incident."""
-    if not RoleOffer.objects.filter(pk=offer_id, incident=_incident(ref)).exists():
+    if not RoleOffer.objects.filter(pk=offer_id, incident=incident_of(ref)).exists():
         raise Missing(f"There is no offer {offer_id} in this incident.")
     return offer_id
 

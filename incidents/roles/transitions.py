@@ -24,6 +24,7 @@ from incidents.models import (
     Status,
 )
 from incidents.roles import queries, rules
+from incidents.rules import drill_mark
 from incidents.transitions import (
     ROLE_ACCEPT,
     PageRequest,
@@ -280,16 +281,12 @@ def _after_no(
         kept = f" {asker} keeps it." if offer.from_user_id else ""
         notify(
             recipient=asker, dedupe_key=f"role:{offer.pk}:{offer.status}", topic=_topic(incident),
-            urgency=incident.urgency, title=f"{_drill(incident)}{incident.ref}: {said}"[:300],
+            urgency=incident.urgency, title=f"{drill_mark(incident.is_drill)}{incident.ref}: {said}"[:300],
             body=f"{said}{kept} Ask somebody else in the room.", link=f"/incidents/{incident.ref}/", now=now,
             context={"ref": incident.ref, "kind": "role", "drill": incident.is_drill},
         )  # fmt: skip
     if offer.role == RoomRole.COMMANDER:
         seek_commander(incident, now=now)
-
-
-def _drill(incident: Incident) -> str:
-    return "DRILL " if incident.is_drill else ""
 
 
 # --- searching --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from core.errors import Invalid, Missing, Refused
 from core.words import duration
 from incidents import timeline
 from incidents.models import Incident, Kind, Status, Task, TaskStatus
+from incidents.rules import drill_mark
 from incidents.todo import rules
 from incidents.transitions import check_can_act, clean_text, lock_incident
 from notifications.models import Urgency
@@ -249,7 +250,7 @@ def _tell(incident: Incident, task: Task, *, by: User, now: datetime) -> None:
 
 
 def _headline(incident: Incident, text: str) -> str:
-    return f"{'DRILL ' if incident.is_drill else ''}{incident.ref}: {text}"[:300]
+    return f"{drill_mark(incident.is_drill)}{incident.ref}: {text}"[:300]
 
 
 def _link(incident: Incident, task: Task) -> str:

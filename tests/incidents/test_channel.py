@@ -198,7 +198,7 @@ def test_a_drill_says_so_first(ines, ravi):
     )
     say(drill, "@ravi look", ines)
     assert Notification.objects.get(topic__endswith=":talk").title.startswith(
-        "DRILL: Ines Okafor mentioned you"
+        "DRILL Ines Okafor mentioned you"
     )
 
 
