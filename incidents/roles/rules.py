@@ -15,6 +15,9 @@ COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT = (
 ROLES = (COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT)
 """In the order in which the room shows them."""
 
+ROTATING = (COMMANDER, EXPERT)
+"""Roles that a schedule can give."""
+
 _TITLES = {
     COMMANDER: "Commander",
     DEPUTY: "Deputy commander",

@@ -436,6 +436,8 @@ def save_rotation(
         fields["accept_minutes"] = ["From 1 minute to 24 hours."]
     if not 0 <= max_severity <= 4:
         fields["max_severity"] = ["From 0 to 4."]
+    if role not in rules.ROTATING:
+        fields["role"] = [f"One of {', '.join(rules.ROTATING)}."]
     twins = RoleRotation.objects.filter(role=role, field=field, team=team_id).exclude(pk=rotation.pk)
     if twins.exists():
         fields["team"] = ["There is a rotation for this role and these services. Change that one."]
