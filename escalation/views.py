@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.models import Team
 from accounts.permissions import at_least, role_required
 from catalog.models import Service
 from core.errors import Invalid, MusterError
@@ -163,13 +164,16 @@ def answer_escalate(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 @role_required("viewer")
 def policy_list(request: HttpRequest) -> HttpResponse:
-    page = Paginator(queries.policies(), PAGE).get_page(request.GET.get("page"))
+    text = request.GET.get("q", "").replace("\x00", "")[:100].strip()
+    team = request.GET.get("team", "").replace("\x00", "")[:100]
+    page = Paginator(queries.policies(text=text, team=team), PAGE).get_page(request.GET.get("page"))
     without = Service.objects.filter(escalation__isnull=True)
     return render(
         request, "escalation/policy_list.html",
         {
             "page": page, "without_policy": list(without[:20]), "without_count": without.count(),
-            "may_edit": at_least(request.user, "manager"),
+            "may_edit": at_least(request.user, "manager"), "teams": Team.objects.order_by("name"), "q": text,
+            "chosen_team": team,
         },
     )  # fmt: skip
 
