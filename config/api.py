@@ -21,12 +21,15 @@ from incidents.updates import api as updates_api
 from integrations.api import IngestEventViewSet, IntegrationViewSet
 from metrics.api import Metrics
 from oncall.api import ScheduleViewSet
+from runbooks import api as runbooks_api
+from runbooks.api import RunbookViewSet
 
 router = SimpleRouter()
 router.register("incidents", IncidentViewSet, basename="incident")
 router.register("ingest-events", IngestEventViewSet, basename="ingest-event")
 router.register("integrations", IntegrationViewSet, basename="integration")
 router.register("policies", PolicyViewSet, basename="policy")
+router.register("runbooks", RunbookViewSet, basename="runbook")
 router.register("rotations", roles_api.RotationViewSet, basename="rotation")
 router.register("schedules", ScheduleViewSet, basename="schedule")
 router.register("services", ServiceViewSet, basename="service")
@@ -50,6 +53,7 @@ endpoints = [
     *channel_api.endpoints,
     *reading_api.endpoints,
     *travel_api.endpoints,
+    *runbooks_api.endpoints,
     path("metrics/", Metrics.as_view(), name="metrics"),
     *router.urls,
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),

@@ -89,6 +89,7 @@ LOOKS: dict[str, Look] = {
     Kind.AMENDED: Look("pencil", "other", "message"),
     Kind.MARKED: Look("pin", "other", "message"),
     Kind.PHASE_CORRECTED: Look("history", "other", "course"),
+    Kind.RUNBOOK: Look("book-2", "step", "course"),
 }
 _PLAIN = Look("point", "other", "course")
 

@@ -250,6 +250,7 @@ class Kind(models.TextChoices):
     AMENDED = "amended", "Amended"
     MARKED = "marked", "Pinned or starred"
     PHASE_CORRECTED = "phase_corrected", "Phase corrected"
+    RUNBOOK = "runbook", "Runbook"
 
 
 class TimelineEntry(models.Model):
