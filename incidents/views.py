@@ -27,6 +27,7 @@ from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
 from incidents.refs import number_in
 from incidents.roles import queries as roles
+from incidents.todo import queries as todo
 from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
 from oncall.models import Schedule
@@ -36,6 +37,7 @@ FEED_FIRST = 120  # entries on the page at first
 FEED_MORE = 200  # entries that "earlier" loads
 PAGE = 40  # incidents in the list
 FOUND = 8
+TASKS = 20  # of one's own on home
 CLOSED_DAYS = 7
 
 
@@ -72,6 +74,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "duty": duty,
         "gaps": [standing for standing in duty if standing.first_gap is not None],
         "waiting": list(queries.waiting_pages(request.user)[:10]),
+        "my_tasks": todo.waiting_for(request.user)[:TASKS],
         "answered": queries.page_history(request.user).filter(status="acknowledged").first(),
         "may_declare": at_least(request.user, "responder"),
     }
