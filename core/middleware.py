@@ -8,6 +8,7 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.gzip import GZipMiddleware
 from django.template.loader import render_to_string
 
 from core.errors import MusterError
@@ -127,3 +128,15 @@ class Failures(Around):
                 exception.message, status=exception.status, content_type="text/plain; charset=utf-8"
             )
         return None
+
+
+class Compression(GZipMiddleware):
+    """Pages are sent compressed: a room is a seventh of its size then, and a phone far away waits for each
+    kilobyte. Django adds some random bytes, so that the length does not tell what a page holds (BREACH).
+    What programs read, attachments and what is streamed stay as they are; static files are compressed when
+    they are collected, and the live stream does not come this way."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if response.streaming or not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        return super().process_response(request, response)
