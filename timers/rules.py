@@ -5,6 +5,9 @@ from datetime import timedelta
 HORIZON = timedelta(seconds=10)
 """Timers due within this time are given to Celery with their exact time; later ones rest in Postgres."""
 
+HANDED_ON_COMMIT = 50
+"""So many of the timers that are set together are given to Celery by whoever sets them."""
+
 PATIENCE = timedelta(seconds=2)
 """A timer that is overdue by more is fired by the timekeeper itself, whoever was to fire it."""
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 
 from timers import rules
 from timers.handover import hand_over
@@ -18,26 +21,40 @@ def set_timer(
     *, kind: str, key: str, due_at: datetime, now: datetime, fence: int = 0, payload: dict | None = None
 ) -> None:
     """Set or replace the timer of this kind and key. It exists when the surrounding transaction commits."""
-    close = due_at <= now + rules.HORIZON
-    [timer] = Timer.objects.bulk_create(
-        [
-            Timer(
-                kind=kind, key=key, due_at=due_at, first_due_at=due_at, fence=fence, payload=payload or {},
-                # On commit it is handed over from here, so the timekeeper need not do it as well.
-                handed_at=now if close else None,
-            )
-        ],
+    set_timers([Timer(kind=kind, key=key, due_at=due_at, fence=fence, payload=payload or {})], now=now)
+
+
+def set_timers(timers: Iterable[Timer], *, now: datetime) -> None:
+    """Like set_timer for each, in one statement. Of a kind and key that is given twice the last one counts.
+
+    The broker is given the first of them when the transaction commits. So that whoever set a thousand does not wait for
+    it a thousand times, the timekeeper gives it the rest, within a second.
+    """
+    # In one order, so that two who set the same timers do not wait for each other.
+    rows = [row for _, row in sorted({(timer.kind, timer.key): timer for timer in timers}.items())]
+    close = [timer for timer in rows if timer.due_at <= now + rules.HORIZON][: rules.HANDED_ON_COMMIT]
+    for timer in rows:
+        timer.first_due_at, timer.handed_at = timer.due_at, None
+    for timer in close:
+        timer.handed_at = now  # so the timekeeper need not do it as well
+    Timer.objects.bulk_create(
+        rows,
         update_conflicts=True,
         unique_fields=["kind", "key"],
         update_fields=["due_at", "first_due_at", "fence", "payload", "handed_at", "attempts", "last_error"],
-    )  # fmt: skip
+    )
     if close:
-        transaction.on_commit(lambda: _hand_over_or_return(timer.pk, kind, due_at))
+        transaction.on_commit(lambda: _hand_over_or_return(close))
 
 
-def _hand_over_or_return(timer_id: int, kind: str, due_at: datetime) -> None:
-    if not hand_over(timer_id=timer_id, kind=kind, due_at=due_at):
-        Timer.objects.filter(pk=timer_id, due_at=due_at).update(handed_at=None)
+def _hand_over_or_return(timers: Iterable[Timer]) -> None:
+    refused = [
+        timer for timer in timers if not hand_over(timer_id=timer.pk, kind=timer.kind, due_at=timer.due_at)
+    ]
+    if refused:
+        # Who was set anew meanwhile has been given again, or will be.
+        unchanged = [Q(pk=timer.pk, due_at=timer.due_at) for timer in refused]
+        Timer.objects.filter(reduce(or_, unchanged)).update(handed_at=None)
 
 
 def cancel_timer(*, kind: str, key: str) -> bool:

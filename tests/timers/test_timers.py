@@ -162,6 +162,38 @@ def test_close_timers_are_handed_over_on_commit_far_ones_are_left_to_the_timekee
 
 
 @pytest.mark.django_db
+def test_a_thousand_are_set_in_one_statement_and_the_timekeeper_hands_over_the_rest(
+    broker, django_capture_on_commit_callbacks, django_assert_num_queries
+):
+    set_note("0007", due_in=60 * SECOND)
+    wanted = [Timer(kind="test.note", key=f"{n:04}", due_at=NOW, payload={"n": n}) for n in range(1000)]
+    with django_capture_on_commit_callbacks(execute=True), django_assert_num_queries(1):
+        transitions.set_timers([Timer(kind="test.note", key="0000", due_at=NOW + SECOND), *wanted], now=NOW)
+    assert Timer.objects.count() == 1000
+    again = Timer.objects.get(key="0007")
+    assert (again.due_at, again.first_due_at, again.payload) == (NOW, NOW, {"n": 7})
+    assert Timer.objects.get(key="0000").due_at == NOW
+    assert len(broker.given) == Timer.objects.filter(handed_at=NOW).count() == 50
+    assert transitions.hand_over_due_soon(now=NOW) == (950, True)
+    assert len(set(broker.given)) == 1000
+
+
+@pytest.mark.django_db
+def test_what_the_broker_refused_is_free_again_in_one_statement(
+    broker, django_capture_on_commit_callbacks, django_assert_num_queries
+):
+    broker.answers = False
+    with django_capture_on_commit_callbacks() as on_commit:
+        transitions.set_timers([Timer(kind="test.note", key=key, due_at=NOW) for key in "abc"], now=NOW)
+        transitions.set_timers([Timer(kind="test.note", key="far", due_at=NOW + 60 * SECOND)], now=NOW)
+        transitions.set_timers([], now=NOW)
+    Timer.objects.filter(key="c").update(due_at=NOW + SECOND)  # set anew, and given, before the refusal
+    with django_assert_num_queries(1):
+        [run() for run in on_commit]
+    assert list(Timer.objects.filter(handed_at__isnull=False).values_list("key", flat=True)) == ["c"]
+
+
+@pytest.mark.django_db
 def test_without_a_broker_the_timekeeper_fires_on_time_by_itself(broker, django_capture_on_commit_callbacks):
     broker.answers = False
     with django_capture_on_commit_callbacks(execute=True):
