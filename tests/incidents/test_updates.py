@@ -1,10 +1,8 @@
 """Updates to stakeholders: the clock of the next one, reminders, and who gets them by mail."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -304,34 +302,6 @@ def test_the_room_shows_the_promise_and_keeps_its_old_words_after_the_end(taken,
     assert "Next update in" in page and "Update overdue by" in page
     incidents.resolve(incident_id=taken.pk, by=ines, now=NOW + 5 * MINUTE)
     assert "Answered after" in signed_in(viewer).get(at(taken, "detail")).content.decode()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_updates_at_once_are_both_kept():
-    ines, ravi = make_user("ines"), make_user("ravi")
-    incident = incidents.trigger(service=make_service(), title="5xx", severity=1, urgency="high", now=NOW)
-    start, failed = threading.Barrier(2), []
-
-    def send(by: User, text: str) -> None:
-        try:
-            start.wait(10)
-            post(incident, by, at=NOW + MINUTE, action=text)
-        except Exception as error:
-            failed.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=send, args=pair) for pair in ((ines, "One"), (ravi, "Two"))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert failed == []
-    assert sorted(Update.objects.values_list("action", flat=True)) == ["One", "Two"]
-    entries = incident.timeline.filter(kind=Kind.UPDATE_POSTED).order_by("seq")
-    assert [entry.data["number"] for entry in entries] == [1, 2]
-    assert list(entries.values_list("seq", flat=True)) == sorted(Update.objects.values_list("seq", flat=True))
-    assert list(timeline.verify(fresh(incident))) == []
 
 
 # --- late -------------------------------------------------------------------------------------------------------
