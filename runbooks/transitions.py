@@ -18,7 +18,7 @@ from incidents.transitions import clean_text, lock_incident
 from runbooks import rules
 from runbooks.models import OutageClass, Runbook, Use, Version, VersionStatus
 
-RESERVED = {"new", "incidents"}  # addresses that are pages
+RESERVED = {"new", "incidents", "services"}  # addresses that are pages
 MOST_TAGS = 20
 MOST_SERVICES = 100
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("incidents/<ref:incident_id>/", views.panel, name="panel"),
     path("incidents/<ref:incident_id>/attach/", views.attach, name="attach"),
     path("incidents/<ref:incident_id>/detach/<slug:slug>/", views.detach, name="detach"),
+    path("services/<slug:slug>/", views.of_service, name="of_service"),
     path("<slug:slug>/", views.runbook_detail, name="detail"),
     path("<slug:slug>/edit/", views.runbook_edit, name="edit"),
     path("<slug:slug>/burning/", views.burning, name="burning"),

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -24,6 +24,7 @@ from runbooks.models import OutageClass, Runbook, Version, VersionStatus
 
 PER_PAGE = 50
 FOUND = 12
+MOST_OF_SERVICE = 8
 
 
 def _typed(request: HttpRequest, name: str, longest: int = 120) -> str:
@@ -202,6 +203,20 @@ def archive(request: HttpRequest, slug: str) -> HttpResponse:
     transitions.archive(runbook_id=runbook.pk, by=request.user, now=timezone.now())
     messages.success(request, f"{runbook} is archived. Incidents that used it still lead to it")
     return redirect("runbooks:list")
+
+
+@require_safe
+@role_required("viewer")
+def of_service(request: HttpRequest, slug: str) -> HttpResponse:
+    """The runbooks of one service, which its page loads."""
+    service = get_object_or_404(Service, slug=slug)
+    found = queries.repository(service=slug, published=True)[: MOST_OF_SERVICE + 1]
+    context = {
+        "service": service,
+        "found_runbooks": list(found[:MOST_OF_SERVICE]),
+        "more": len(found) > MOST_OF_SERVICE,
+    }
+    return render(request, "runbooks/_of_service.html", context)
 
 
 # --- in the room ------------------------------------------------------------------------------------

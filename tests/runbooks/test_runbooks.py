@@ -254,6 +254,17 @@ def test_the_banner_travels_to_the_runbooks_page(
     assert elsewhere.ref not in again and incident.ref in again
 
 
+def test_a_services_page_loads_its_published_runbooks(runbook, service, ines):
+    make_runbook("Only a draft", author=ines, publisher=None, now=NOW, services=(service,))
+    client, address = signed_in(ines), reverse("runbooks:of_service", args=[service.slug])
+    page = client.get(reverse("catalog:service_detail", args=[service.slug])).content.decode()
+    assert f'hx-get="{address}"' in page
+    shown = words_of(client.get(address, **HTMX))
+    assert "Checkout returns 5xx" in shown and "Only a draft" not in shown
+    empty = make_service("search")
+    assert "Write one" in words_of(client.get(reverse("runbooks:of_service", args=[empty.slug])))
+
+
 # --- who may, and the API ---------------------------------------------------------------------------
 
 
