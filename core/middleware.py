@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.gzip import GZipMiddleware
+from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from core.errors import MusterError
@@ -69,6 +70,11 @@ def for_programs(request: HttpRequest) -> bool:
     return request.path.startswith(PROGRAMS) or request.path in MONITORS
 
 
+def wants_a_page(request: HttpRequest) -> bool:
+    """Somebody opened the address; a script of a page that asks for a part shows the words alone."""
+    return "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") != "true"
+
+
 class Around:
     """Both kinds of handler: threads for pages, async for live streams."""
 
@@ -124,6 +130,8 @@ class Failures(Around):
                 error["fields"] = exception.fields
             if for_programs(request):
                 return JsonResponse({"error": error}, status=exception.status)
+            if request.method == "GET" and wants_a_page(request):
+                return render(request, "refused.html", {"refusal": exception}, status=exception.status)
             return HttpResponse(
                 exception.message, status=exception.status, content_type="text/plain; charset=utf-8"
             )
