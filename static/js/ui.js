@@ -158,9 +158,10 @@
     if (!me) return;
     for (const el of $$(`[data-person="${CSS.escape(me)}"]`, within)) el.dataset.me = "";
   };
+    if (within.dataset && within.dataset.person === me) within.dataset.me = "";
   mark(document);
   new MutationObserver((changes) => {
-    for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n.parentElement || n);
+    for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n);
   }).observe(document.body, { childList: true, subtree: true });
 
   // New entries are read out politely, by the feed itself; that somebody is paged is said at once.

@@ -293,4 +293,4 @@ def test_a_burst_of_entries_arrives_whole_and_never_holds_up_typing(incident, in
         longest.append(page.evaluate("window.longest"))
     order = page.eval_on_selector_all("#feed li[data-seq]", "all => all.map((li) => Number(li.dataset.seq))")
     assert order == list(range(1, 303))
-    assert min(longest) < 200, longest
+    assert min(longest) < 100, longest  # less than 50 on a machine that does nothing else
