@@ -1,6 +1,7 @@
 """The incident's pages: what burns, the list, declaring one, and the war room with its fragments."""
 
 import base64
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -297,6 +298,14 @@ def declare(request: HttpRequest) -> HttpResponse:
 @role_required("viewer")
 @room
 def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
+    return room_page(request, incident)
+
+
+def room_page(
+    request: HttpRequest, incident: Incident, *, draft: str = "", refused: str = "", reply_to: int | None = None,
+    status: int = 200,
+) -> HttpResponse:  # fmt: skip
+    """The room. `draft` and `reply_to` are what its form begins with, `refused` why that was not sent."""
     now = timezone.now()
     show = _shown(request)
     context = {
@@ -313,9 +322,12 @@ def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
         "depends_on": incident.service.depends_on.values_list("name", flat=True),
         "dependants": incident.service.dependants.values_list("name", flat=True),
         "may_write": at_least(request.user, "responder"),
-        "draft": request.GET.get("text", "")[:2000],
+        "draft": draft,
+        "refused": refused,
+        "reply_to": reply_to,
+        "message_key": secrets.token_urlsafe(16),
     }
-    return render(request, "incidents/detail.html", context)
+    return render(request, "incidents/detail.html", context, status=status)
 
 
 NOTHING = {
