@@ -12,7 +12,7 @@ from django.db.models import Q
 from timers import rules
 from timers.handover import hand_over
 from timers.models import Firing, Timer
-from timers.registry import fired_by, handler_for
+from timers.registry import bulk_kinds, fired_by, handler_for
 
 log = structlog.get_logger(__name__)
 
@@ -112,15 +112,19 @@ def _keep(timer: Timer, *, now: datetime, error: Exception) -> bool:
     return True
 
 
-def fire_due(*, now: datetime, by: str, overdue_by: timedelta = timedelta(0), limit: int = 500) -> int:
-    """Fire what is due, oldest first, in this process. How many handlers ran."""
-    due = (
-        Timer.objects.filter(due_at__lte=now - overdue_by)
-        .order_by("due_at")
-        .values_list("pk", flat=True)[:limit]
+def fire_due(*, now: datetime, by: str, patient: bool = False, limit: int = 500) -> int:
+    """Fire what is due in this process, oldest first, and of bulk kinds a few after all others. How many handlers ran.
+
+    `patient`: only what Celery has had long enough.
+    """
+    patience, bulk_patience = (
+        (rules.PATIENCE, rules.BULK_PATIENCE) if patient else (timedelta(0), timedelta(0))
     )
+    timers = Timer.objects.order_by("due_at").values_list("pk", flat=True)
+    bulk = timers.filter(kind__in=bulk_kinds(), due_at__lte=now - bulk_patience)
+    due = timers.exclude(kind__in=bulk_kinds()).filter(due_at__lte=now - patience)
     fired = 0
-    for timer_id in list(due):
+    for timer_id in [*due[:limit], *bulk[: rules.BULK_AT_ONCE]]:
         try:
             fired += fire(timer_id=timer_id, now=now, by=by)
         except (OperationalError, InterfaceError):
@@ -136,12 +140,14 @@ def hand_over_due_soon(*, now: datetime, limit: int = 1000) -> tuple[int, bool]:
     How many were given, and whether the broker answered. Rows that it did not take are free again at once.
     """
     with transaction.atomic():
-        soon = list(
+        timers = (
             Timer.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(handed_at__isnull=True, due_at__lte=now + rules.HORIZON)
             .order_by("due_at")
-            .values_list("pk", "kind", "due_at")[:limit]
+            .values_list("pk", "kind", "due_at")
         )
+        bulk = timers.filter(kind__in=bulk_kinds())
+        soon = [*timers.exclude(kind__in=bulk_kinds())[:limit], *bulk[: rules.BULK_AT_ONCE]]
         if not soon:
             return 0, True
         Timer.objects.filter(pk__in=[pk for pk, _, _ in soon]).update(handed_at=now)

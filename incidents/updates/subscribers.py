@@ -45,7 +45,7 @@ def _lock_mail(timer: Timer) -> UpdateMail | None:
     return mails.lock(int(timer.key))
 
 
-@handler(transitions.MAIL, queue="deliver", lock=_lock_mail)
+@handler(transitions.MAIL, queue="deliver", lock=_lock_mail, bulk=True)
 def mail(timer: Timer, now: datetime, row: UpdateMail | None) -> None:
     queued = mails.queue_locked(row, now=now)
     if queued is not None:

@@ -18,6 +18,11 @@ def note(timer: Timer, now: datetime) -> None:
     fired.append((timer.key, now))
 
 
+@registry.handler("test.bulk", bulk=True)
+def note_bulk(timer: Timer, now: datetime) -> None:
+    fired.append((timer.key, now))
+
+
 @registry.handler("test.fails")
 def fails(timer: Timer, now: datetime) -> None:
     Timer.objects.filter(kind="test.note").delete()
@@ -221,6 +226,29 @@ def test_what_celery_was_given_but_did_not_fire_the_timekeeper_fires_after_two_s
     assert [key for key, _ in fired] == ["a"]
     firing = Firing.objects.get()
     assert (firing.by, firing.lateness_ms) == ("timekeeper", 2000)
+
+
+@pytest.mark.django_db
+def test_a_thousand_that_are_in_no_hurry_do_not_hold_up_what_is_urgent(broker):
+    def bulk() -> list[Timer]:
+        return [Timer(kind="test.bulk", key=f"{n:03}", due_at=NOW) for n in range(250)]
+
+    transitions.set_timers(bulk(), now=NOW)
+    set_note("urgent", due_in=11 * SECOND)
+    assert transitions.hand_over_due_soon(now=NOW + 2 * SECOND) == (101, True)
+    assert broker.given[0] == Timer.objects.get(key="urgent").pk
+    keeper = Timekeeper(clock=lambda: NOW)
+    keeper.round(NOW + 20 * SECOND)  # the workers are at it
+    assert [key for key, _ in fired] == ["urgent"]
+    keeper.round(NOW + rules.BULK_PATIENCE)
+    assert len(fired) == 101
+    broker.answers = False
+    set_note("urgent too", due_in=40 * SECOND)
+    keeper.round(NOW + 40 * SECOND)
+    assert [key for key, _ in fired[101:]][:1] == ["urgent too"]
+    for _ in range(3):
+        keeper.round(NOW + 40 * SECOND)
+    assert not Timer.objects.exists()
 
 
 @pytest.mark.django_db
