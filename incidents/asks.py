@@ -157,6 +157,7 @@ def _command(incident: Incident) -> Ask:
         button="Take command",
         facts=[Fact("Means", "you decide what is done and who does it"), Fact("Happens", now_in)],
         leave="Not me",
+        seen=str(incident.commander_id or 0),
     )
 
 
@@ -211,9 +212,11 @@ def do(verb: str, *, incident_id: int, by: User, given: dict[str, str], now: dat
             incident_id=incident_id, impact=given.get("impact", ""), by=by, now=now, seen=given.get("seen")
         )
     if verb == "command":
+        seen = given.get("seen", "")
         return transitions.assign_role(
-            incident_id=incident_id, role=RoomRole.COMMANDER, user=by, by=by, now=now
-        )
+            incident_id=incident_id, role=RoomRole.COMMANDER, user=by, by=by, now=now,
+            seen=int(seen) if seen.isdecimal() and len(seen) < 10 else None,
+        )  # fmt: skip
     if verb == "page":
         user = _person_given(given.get("user", ""))
         return transitions.page_person(

@@ -392,16 +392,33 @@ def assign_commander(*, incident_id: int, user: User | None, by: User, now: date
 @transaction.atomic
 def assign_role(
     *, incident_id: int, role: str, user: User | None, by: User | None, now: datetime, field: str = "",
-    via: str = "hand",
+    via: str = "hand", seen: int | None = None,
 ) -> Incident:  # fmt: skip
     """Who holds a role from now on; None leaves it to nobody. Raises Invalid for a role that does not exist.
 
-    An offer of the role that still waits is over: accepted, when it was made to this person, else withdrawn.
+    `seen` is the id of whom the asking person saw in it (0: nobody), not for experts, of whom there may be several:
+    Refused `changed_meanwhile` when somebody else has it by now. An offer of the role that still waits is over:
+    accepted, when it was made to this person, else withdrawn.
     """
     role, field = known_role(role, field)
     incident = lock_incident(incident_id)
+    if seen is not None and role != RoomRole.EXPERT:
+        holder = _holder(incident, role)
+        if holder != user and seen != (holder.pk if holder else 0):
+            raise Refused(
+                f"{holder or 'Nobody'} has {role_rules.words(role)} by now. Nothing was changed; decide again.",
+                code="changed_meanwhile",
+            )
     give_role(incident, role=role, field=field, user=user, by=by, now=now, via=via)
     return incident
+
+
+def _holder(incident: Incident, role: str) -> User | None:
+    """Of a role that one person holds."""
+    if role == RoomRole.COMMANDER:
+        return incident.commander  # also of incidents that were imported without holdings
+    held = incident.holdings.filter(role=role, ended_at__isnull=True).select_related("user").first()
+    return held.user if held else None
 
 
 def check_can_act(user: User) -> None:

@@ -103,12 +103,14 @@ def assign(
 
 
 @transaction.atomic
-def release(*, incident_id: int, number: int, by: User, now: datetime) -> Task:
-    """Nobody has it, so anybody may claim it."""
+def release(*, incident_id: int, number: int, by: User, now: datetime, seen: int | None = None) -> Task:
+    """Nobody has it, so anybody may claim it. `seen` as in `assign`."""
     incident, task = _locked(incident_id, number)
     _refuse_unless(task, "release", now=now)
     if task.assignee is None:
         return task
+    if seen is not None and seen != task.assignee_id:
+        raise Refused(f"{_who_has(task, now)} Nothing was changed.", code="task_taken")
     before = task.assignee if task.assignee != by else None
     task.assignee = task.claimed_at = None
     task.save(update_fields=["assignee", "claimed_at"])

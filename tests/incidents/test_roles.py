@@ -1,7 +1,9 @@
 """Roles: who holds them, who is asked, and that there is always somebody responsible and a next step."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -187,12 +189,26 @@ def test_who_declines_is_followed_at_once_but_nobody_is_asked_twice_in_a_row(rot
     assert incident.offers.get(status=OfferStatus.OPEN).to_user == ines
 
 
-def test_a_worker_that_is_killed_and_another_ask_the_next_once(rotation):
+def test_a_worker_that_dies_in_the_middle_leaves_it_to_another_which_asks_the_next_once(
+    rotation, monkeypatch
+):
     incident = open_incident(1)
     timer = Timer.objects.get(kind="roles.accept")
     at = NOW + 5 * MINUTE
+
+    class Died(BaseException):
+        """The connection ends with the process, and the transaction with the connection."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(roles, "_after_no", die)  # it has written that nobody answered, and asked nobody
+        fire(timer_id=timer.pk, now=at, by="test")
+    assert [status for _, status in asked(incident)] == [OfferStatus.OPEN]
     assert [fire(timer_id=timer.pk, now=at, by="test") for _ in range(2)] == [True, False]
     assert [status for _, status in asked(incident)] == [OfferStatus.MISSED, OfferStatus.OPEN]
+    assert len(texts(incident, Kind.ROLE_MISSED)) == 1
 
 
 def test_leaving_the_seat_empty_ends_the_asking_too(rotation, ines, ravi):
@@ -580,6 +596,29 @@ def test_the_form_assigns_oneself_at_once_and_asks_others(incident, ines, ravi):
     assert [row.role for row in queries.holdings(incident)] == ["communications"]
     refused = client.post(address, {"role": "scribe", "user": ""}, **HTMX)
     assert (refused.status_code, refused.content.decode()) == (400, "Choose a person.")
+
+
+@pytest.mark.parametrize("form", ["command", "role"])
+def test_two_take_a_role_and_the_second_is_told_and_decides_again(incident, ines, ravi, form):
+    address = reverse(f"incidents:{form}", args=[incident.pk])
+    clients = {}
+    for who in (ines, ravi):
+        clients[who] = Client()
+        clients[who].force_login(who)
+    asked = clients[ravi].get(address, **HTMX).content.decode()
+    seen = re.search(r'name="seen" value="([^"]*)"', asked)[1]
+    given = {"role": "commander", "user": ravi.pk, "how": "assign", "seen": seen}
+    assert clients[ines].post(address, {**given, "user": ines.pk}, **HTMX).status_code == 204
+    before = incident.timeline.count()
+    refused = clients[ravi].post(address, given, **HTMX)
+    assert refused.status_code == 409
+    assert refused.content.decode() == "Ines Okafor has command by now. Nothing was changed; decide again."
+    incident.refresh_from_db()
+    assert (incident.commander, incident.timeline.count()) == (ines, before)
+    again = {**given, "seen": unquote(refused["X-Muster-Seen"])}
+    assert clients[ravi].post(address, again, **HTMX).status_code == 204
+    incident.refresh_from_db()
+    assert incident.commander == ravi
 
 
 def test_the_handoff_form_keeps_what_was_typed_and_what_people_write_stays_text(incident, ines, ravi):

@@ -106,6 +106,8 @@ def test_giving_away_what_changed_hands_meanwhile_is_refused(incident, task, mei
     todo.claim(incident_id=incident.pk, number=1, by=mei, now=NOW)
     with pytest.raises(Refused, match="Mei Lin has task 1"):
         todo.assign(incident_id=incident.pk, number=1, user=ravi, by=ravi, now=NOW, seen=0)
+    with pytest.raises(Refused, match="Mei Lin has task 1"):
+        todo.release(incident_id=incident.pk, number=1, by=ravi, now=NOW, seen=ravi.pk)
     task.refresh_from_db()
     assert task.assignee == mei
 
