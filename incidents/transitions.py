@@ -547,8 +547,8 @@ def add_note(*, incident_id: int, text: str, by: User, now: datetime) -> Inciden
 
 
 @transaction.atomic
-def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Incident:
-    """Forward by hand, where no other transition implies it. Raises Refused when it would go back."""
+def move_phase(*, incident_id: int, phase: str, by: User, now: datetime, reason: str = "") -> Incident:
+    """Forward by hand, where no other transition implies it; why stands in the entry. Raises Refused when it would go back."""
     if phase not in Phase.values:
         raise Invalid("No such phase.", fields={"phase": [f"One of {', '.join(Phase.values)}."]})
     incident = lock_incident(incident_id)
@@ -557,7 +557,7 @@ def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Inci
     if not rules.later_phase(incident.phase, phase):
         later = f"{Phase(incident.phase).label} has begun already. Phases go forward only."
         raise Refused(later, code="phase_passed")
-    _advance_phase(incident, Phase(phase), now=now, by=by)
+    _advance_phase(incident, Phase(phase), now=now, by=by, reason=clean_text(reason).strip()[:300])
     return incident
 
 
@@ -690,7 +690,9 @@ def _stamp_phase(incident: Incident, phase: Phase, *, now: datetime) -> None:
     PhaseStamp.objects.get_or_create(incident=incident, phase=phase, defaults={"at": now})
 
 
-def _advance_phase(incident: Incident, phase: Phase, *, now: datetime, by: User | None = None) -> None:
+def _advance_phase(
+    incident: Incident, phase: Phase, *, now: datetime, by: User | None = None, reason: str = ""
+) -> None:
     """Forward only; the entry makes the step visible."""
     if not rules.later_phase(incident.phase, phase):
         return
@@ -699,7 +701,8 @@ def _advance_phase(incident: Incident, phase: Phase, *, now: datetime, by: User 
     _stamp_phase(incident, phase, now=now)
     timeline.record(
         incident, Kind.PHASE, at=now, actor=by,
-        text=f"{phase.label} began, {duration(now - incident.triggered_at)} after detection", data={"phase": str(phase)},
+        text=f"{phase.label} began, {duration(now - incident.triggered_at)} after detection{_colon(reason)}",
+        data={"phase": str(phase)},
     )  # fmt: skip
 
 

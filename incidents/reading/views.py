@@ -279,7 +279,7 @@ def _correct(incident: Incident, given: dict[str, str], request: HttpRequest) ->
                 code="changed_meanwhile",
             )
         if wanted in Phase.values and not begun(wanted, now_in=incident.phase):
-            transitions.move_phase(incident_id=incident.pk, phase=wanted, by=by, now=now)
+            transitions.move_phase(incident_id=incident.pk, phase=wanted, by=by, now=now, reason=reason)
         else:
             correcting.set_back(incident_id=incident.pk, phase=wanted, reason=reason, by=by, now=now)
             changed = {phase: at for phase, at in changed.items() if begun(phase, now_in=wanted)}

@@ -43,6 +43,9 @@ class OfferOut(serializers.Serializer):
     known = serializers.CharField()
     in_progress = serializers.CharField()
     next_steps = serializers.CharField()
+    searches = serializers.BooleanField(
+        help_text="Without a yes the next one is asked; false: chosen by name."
+    )
     asked = serializers.IntegerField(help_text="How many were asked so far, this one included.")
     offered_at = serializers.DateTimeField()
     accept_by = serializers.DateTimeField(allow_null=True)

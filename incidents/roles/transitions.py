@@ -100,16 +100,20 @@ def offer_role(
         text = f"{text}; {instead_of} is no longer asked"
     return _ask(
         incident, role=role, field=field, to=to, by=by, giver=giver, accept_seconds=accept_seconds, handing=handing,
-        why=f"{by} asks you", otherwise=_otherwise(role, giver), now=now,
+        why=f"{by} asks you", otherwise=_otherwise(incident, role, giver), now=now,
         text="\n".join([text, *handing.lines()]),
     )  # fmt: skip
 
 
-def _otherwise(role: str, giver: User | None) -> str:
-    """What happens when the asked person does not take it; see _after_no."""
+def _otherwise(incident: Incident, role: str, giver: User | None) -> str:
+    """What happens when the person who was chosen by name does not take it; see _after_no."""
     if giver is not None:
         return f"{giver} keeps it"
-    return "the next who knows the field is asked" if role == RoomRole.EXPERT else "nobody else is asked"
+    return (
+        "the rotation is asked"
+        if role == RoomRole.COMMANDER and wants_commander(incident)
+        else "nobody else is asked"
+    )
 
 
 def _giver(incident: Incident, *, role: str, field: str, to: User, by: User) -> User | None:
@@ -137,15 +141,15 @@ def _withdraw_open(incident: Incident, *, role: str, field: str, now: datetime) 
 def _ask(
     incident: Incident, *, role: str, field: str, to: User, by: User | None, accept_seconds: int, why: str,
     otherwise: str, text: str, now: datetime, giver: User | None = None, asked: int = 1,
-    rotation: RoleRotation | None = None, handing: Handing | None = None,
+    rotation: RoleRotation | None = None, handing: Handing | None = None, searches: bool = False,
 ) -> RoleOffer:  # fmt: skip
     """Write the offer, page the person and set the time. Nobody else is being asked for this role."""
     handing = handing or Handing()
     accept_by = now + timedelta(seconds=accept_seconds)
     offer = RoleOffer.objects.create(
         incident=incident, role=role, field=field, to_user=to, from_user=giver, by=by, rotation=rotation,
-        known=handing.known, in_progress=handing.in_progress, next_steps=handing.next_steps, asked=min(asked, 32_000),
-        offered_at=now, accept_by=accept_by,
+        searches=searches, known=handing.known, in_progress=handing.in_progress, next_steps=handing.next_steps,
+        asked=min(asked, 32_000), offered_at=now, accept_by=accept_by,
     )  # fmt: skip
     [page] = page_people(
         incident, step_key=f"role:{offer.pk}", now=now, purpose=PagePurpose.ROLE, about=offer_topic(offer),
@@ -269,8 +273,7 @@ def _after_no(
 ) -> None:
     """The next step after somebody did not take a role: the next person, or a word to whoever asked."""
     asker = offer.from_user or offer.by
-    searching = offer.by_id is None or (offer.role == RoomRole.EXPERT and offer.from_user_id is None)
-    if searching:
+    if offer.searches:
         asked = _ask_next(
             incident, role=offer.role, field=offer.field, by=offer.by, asked=offer.asked, rested=missed, now=now,
             why=said,
@@ -361,7 +364,7 @@ def _ask_next(
     what = rules.words(role, field)
     asks = f"asked {to} to take {what}"
     return _ask(
-        incident, role=role, field=field, to=to, by=by, accept_seconds=seconds, asked=asked + 1, rotation=rotation,
+        incident, role=role, field=field, to=to, by=by, accept_seconds=seconds, asked=asked + 1, rotation=rotation, searches=True,
         why=" ".join(part for part in (why, source) if part).rstrip("."), otherwise=then, now=now,
         text=f"{asks}. Without an answer in {duration(seconds)}, {then}",
     )  # fmt: skip

@@ -388,6 +388,21 @@ def test_an_expert_is_whoever_is_on_call_for_the_field_then_who_knows_it(inciden
     assert [str(row.user) for row in queries.holdings(incident)] == ["Sam Lee"]
 
 
+def test_an_expert_who_was_chosen_by_name_is_followed_by_nobody(incident, ines, ravi, sam):
+    User.objects.filter(pk=sam.pk).update(expertise=["network"])
+    offer = roles.offer_role(
+        incident_id=incident.pk, role="expert", field="network", to=ravi, by=ines, now=NOW
+    )
+    assert offer.page.otherwise == "nobody else is asked"
+    client = Client()
+    client.force_login(ravi)
+    page = client.get(reverse("incidents:offer_decline", args=[incident.pk, offer.pk])).content.decode()
+    assert "<dt>Happens</dt><dd>Ines Okafor is told</dd>" in page
+    roles.decline(offer_id=offer.pk, by=ravi, now=NOW + MINUTE)
+    assert not incident.offers.filter(status=OfferStatus.OPEN).exists()
+    assert Notification.objects.filter(recipient=ines, topic__endswith=":roles").count() == 1
+
+
 def test_by_expertise_the_one_with_the_fewest_roles_comes_first(incident, ines, ravi, sam):
     User.objects.filter(pk__in=[ravi.pk, sam.pk]).update(expertise=["database"])
     transitions.assign_role(incident_id=incident.pk, role="scribe", user=ravi, by=ines, now=NOW)
