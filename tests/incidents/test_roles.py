@@ -228,10 +228,18 @@ def test_who_cannot_act_is_given_no_role(incident, ines, fields):
     assert commander(incident) is None
 
 
-def test_a_schedule_that_cannot_be_read_keeps_no_incident_from_opening(rotation, monkeypatch):
-    monkeypatch.setattr(queries, "candidates", lambda *_: 1 / 0)
-    incident = open_incident(1)
-    assert not incident.offers.exists()
+def test_a_schedule_that_cannot_be_read_keeps_no_incident_from_opening_and_is_tried_until_it_can(
+    rotation, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(queries, "candidates", lambda *_: 1 / 0)
+        incident = open_incident(1)
+        fire_due(now=NOW + MINUTE, by="test")
+        assert not incident.offers.exists()
+        failing = Timer.objects.get(kind="roles.seek")
+        assert (failing.attempts, failing.last_error) == (1, "ZeroDivisionError('division by zero')")
+    fire_due(now=NOW + 2 * MINUTE, by="test")
+    assert asked(incident) == [("Ines Okafor", OfferStatus.OPEN)]
     transitions.add_note(incident_id=incident.pk, text="goes on", by=make_user(), now=NOW)
     assert texts(incident, Kind.NOTE) == ["goes on"]
 
@@ -700,7 +708,7 @@ def test_the_room_marks_whose_button_it_is_to_withdraw(incident, ines, ravi, sam
     around = page[: page.index(reverse("incidents:offer_withdraw", args=[incident.pk, offer.pk]))]
     assert around.endswith(
         f'<span data-person="{sam.pk}"><span data-person="{ines.pk}"><span data-person="{ines.pk}">'
-        '<a class="btn btn-quiet btn-sm withdraw may-act" href="'
+        '<a class="btn btn-quiet btn-sm btn-icon withdraw may-act" href="'
     )
     assert "data-withdraws" not in page
     client.force_login(make_user("mona", role="manager"))
