@@ -52,10 +52,11 @@ def measure(url: str, *, port: int, phone: bool, folder: Path) -> dict[str, Any]
         "--blocked-url-patterns=/live/",  # a stream never ends, and the page is never done for Lighthouse
         *([] if phone else ["--preset=desktop"]),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"Lighthouse failed at {url}: {done.stderr.strip()[-500:]}")
-    return json.loads(result.read_text())
+    for _ in range(3):  # now and then it misses the beginning of its own trace
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return json.loads(result.read_text())
+    sys.exit(f"Lighthouse failed at {url}: {done.stderr.strip()[-500:]}")
 
 
 def scores(report: dict[str, Any]) -> list[int]:
