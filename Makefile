@@ -71,8 +71,9 @@ $(VENV)/.dev: $(VENV)/.uv requirements-dev.txt
 	@$(INSTALL) --requirement requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
-# npm comes from the system, else from a Python package.
-static/vendor/tabler.min.css: package-lock.json scripts/vendor.py requirements-node.txt | $(VENV)/.uv
+# npm comes from the system, else from a Python package. Which rules of the style sheet are kept depends on the pages.
+PAGES := $(shell find templates static/js static/css -type f)
+static/vendor/tabler.min.css: package-lock.json scripts/vendor.py requirements-node.txt $(PAGES) | $(VENV)/.uv
 	@command -v npm >/dev/null || $(INSTALL) --requirement requirements-node.txt
 	@echo "Fetching style sheet, icons and fonts."
 	@$(BIN)/python scripts/vendor.py

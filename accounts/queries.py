@@ -2,24 +2,33 @@
 
 from datetime import datetime
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from accounts.models import ApiToken, AuditEntry, Membership, Role, Team, User
 
 
-def people(text: str = "") -> QuerySet[User]:
-    """Who is active, by name; `text` narrows by name, user name or address."""
-    found = User.objects.filter(is_active=True).prefetch_related("teams").order_by("full_name", "pk")
+def people(text: str = "", *, role: str = "", team: str = "", active: bool = True) -> QuerySet[User]:
+    """By name; `text` narrows by name, user name, address or field of expertise, `team` is a slug. Who is not
+    active is listed only when asked for."""
+    found = User.objects.filter(is_active=active).prefetch_related("teams").order_by("full_name", "pk")
     if text:
         found = found.filter(
-            Q(full_name__icontains=text) | Q(username__icontains=text) | Q(email__icontains=text)
+            Q(full_name__icontains=text)
+            | Q(username__icontains=text)
+            | Q(email__icontains=text)
+            | Q(expertise__contains=[text.lower()])
         )
-    return found
+    if role:
+        found = found.filter(role=role)
+    return found.filter(memberships__team__slug=team) if team else found
 
 
-def teams() -> QuerySet[Team]:
+def teams(text: str = "") -> QuerySet[Team]:
+    """By name, each with how many are in it and, as `faces`, who: leads first."""
     active = Count("memberships", filter=Q(memberships__user__is_active=True))
-    return Team.objects.annotate(member_count=active).order_by("name")
+    faces = Prefetch("memberships", active_members().order_by("-is_lead", "user__full_name"), to_attr="faces")
+    found = Team.objects.annotate(member_count=active).prefetch_related(faces).order_by("name")
+    return found.filter(Q(name__icontains=text) | Q(description__icontains=text)) if text else found
 
 
 def active_members() -> QuerySet[Membership]:

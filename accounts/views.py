@@ -144,10 +144,25 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @role_required("viewer")
 def people(request: HttpRequest) -> HttpResponse:
-    text = request.GET.get("q", "").replace("\x00", "")[:100].strip()
-    page = _page(queries.people(text), request)
-    may_add = at_least(request.user, Role.ADMIN)
-    return render(request, "accounts/people.html", {"page": page, "q": text, "may_add": may_add})
+    chosen = {name: _typed(request, name) for name in ("q", "role", "team", "state")}
+    found = queries.people(
+        chosen["q"], role=chosen["role"], team=chosen["team"], active=chosen["state"] != "inactive"
+    )
+    context = {
+        "page": _page(found, request),
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
+        "roles": Role.choices,
+        "teams": Team.objects.order_by("name"),
+        "may_add": at_least(request.user, Role.ADMIN),
+        "now": timezone.now(),
+    }
+    return render(request, "accounts/people.html", context)
+
+
+def _typed(request: HttpRequest, name: str) -> str:
+    """A word of the address, as somebody may have typed it."""
+    return request.GET.get(name, "").replace("\x00", "")[:100].strip()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -209,6 +224,7 @@ def person(request: HttpRequest, pk: int) -> HttpResponse:
             "role_form": RoleForm(initial={"role": who.role}),
             "may_change_role": may_change_role,
             "audit": queries.audit_of(who) if may_change_role else [],
+            "now": timezone.now(),
         },
     )
 
@@ -230,15 +246,17 @@ def role(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @role_required("viewer")
 def teams(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/teams.html", {"page": _page(queries.teams(), request)})
+    text = _typed(request, "q")
+    return render(request, "accounts/teams.html", {"page": _page(queries.teams(text), request), "q": text})
 
 
 @require_safe
 @role_required("viewer")
 def team(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Team, slug=slug)
-    members = queries.active_members().filter(team=found)
-    return render(request, "accounts/team.html", {"team": found, "page": _page(members, request)})
+    members = queries.active_members().filter(team=found).order_by("-is_lead", "user__full_name")
+    context = {"team": found, "page": _page(members, request), "now": timezone.now()}
+    return render(request, "accounts/team.html", context)
 
 
 def _page(rows: QuerySet, request: HttpRequest) -> Page:

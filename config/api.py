@@ -28,6 +28,8 @@ from oncall.api import ScheduleViewSet
 from oncall.swap_api import FeedViewSet, SwapViewSet
 from readiness import api as readiness_api
 from readiness.api import WaiverViewSet
+from runbooks import api as runbooks_api
+from runbooks.api import RunbookViewSet
 
 router = SimpleRouter()
 router.register("heartbeats", HeartbeatViewSet, basename="heartbeat")
@@ -37,6 +39,8 @@ router.register("ingest-events", IngestEventViewSet, basename="ingest-event")
 router.register("integrations", IntegrationViewSet, basename="integration")
 router.register("maintenance", grouping_api.MaintenanceViewSet, basename="maintenance")
 router.register("policies", PolicyViewSet, basename="policy")
+router.register("runbooks", RunbookViewSet, basename="runbook")
+router.register("rotations", roles_api.RotationViewSet, basename="rotation")
 router.register("schedules", ScheduleViewSet, basename="schedule")
 router.register("swaps", SwapViewSet, basename="swap")
 router.register("calendar-feeds", FeedViewSet, basename="calendar-feed")
@@ -66,6 +70,7 @@ endpoints = [
     *reading_api.endpoints,
     *travel_api.endpoints,
     *readiness_api.endpoints,
+    *runbooks_api.endpoints,
     path("metrics/", Metrics.as_view(), name="metrics"),
     *router.urls,
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),

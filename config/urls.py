@@ -18,6 +18,7 @@ APPS: list[tuple[str, str]] = [
     ("embed/", "incidents.travel.embed_urls"),
     ("services/", "catalog.urls"),
     ("escalation/", "escalation.urls"),
+    ("runbooks/", "runbooks.urls"),
     ("p/", "incidents.answer_urls"),
     ("notifications/", "notifications.urls"),
     ("integrations/", "integrations.urls"),

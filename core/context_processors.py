@@ -25,6 +25,7 @@ NAV = (
     ("On call", "oncall:schedule_list", "o", "phone-call"),
     ("Services", "catalog:service_list", "s", "stack-2"),
     ("Status", "status:internal", "t", "speakerphone"),
+    ("Runbooks", "runbooks:list", "r", "book-2"),
     ("Escalation", "escalation:policy_list", "e", "stairs-up"),
     ("Tonight", "readiness:tonight", "f", "moon"),
     ("Metrics", "metrics:overview", "m", "chart-line"),

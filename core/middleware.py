@@ -8,6 +8,8 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.gzip import GZipMiddleware
+from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from core.errors import MusterError
@@ -68,6 +70,11 @@ def for_programs(request: HttpRequest) -> bool:
     return request.path.startswith(PROGRAMS) or request.path in MONITORS
 
 
+def wants_a_page(request: HttpRequest) -> bool:
+    """Somebody opened the address; a script of a page that asks for a part shows the words alone."""
+    return "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") != "true"
+
+
 class Around:
     """Both kinds of handler: threads for pages, async for live streams."""
 
@@ -123,7 +130,21 @@ class Failures(Around):
                 error["fields"] = exception.fields
             if for_programs(request):
                 return JsonResponse({"error": error}, status=exception.status)
+            if request.method == "GET" and wants_a_page(request):
+                return render(request, "refused.html", {"refusal": exception}, status=exception.status)
             return HttpResponse(
                 exception.message, status=exception.status, content_type="text/plain; charset=utf-8"
             )
         return None
+
+
+class Compression(GZipMiddleware):
+    """Pages are sent compressed: a room is a seventh of its size then, and a phone far away waits for each
+    kilobyte. Django adds some random bytes, so that the length does not tell what a page holds (BREACH).
+    What programs read, attachments and what is streamed stay as they are; static files are compressed when
+    they are collected, and the live stream does not come this way."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if response.streaming or not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        return super().process_response(request, response)

@@ -1,6 +1,6 @@
 """Writes the organization: people, services, schedules, policies and integrations. Finds what exists and leaves it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.models import ApiToken, ContactKind, ContactMethod, Membership, Scope, Team, User, digest
 from catalog.models import Dependency, Service, Slo
 from demo import organization as data
+from demo import runbooks as library
 from demo import secrets
 from escalation.models import Policy, ServicePolicy, Tier, TierTarget
 from incidents.models import RoleRotation, RoomRole, StatusComponent
@@ -26,6 +27,8 @@ from oncall.models import (
     TemporarySchedule,
     TemporaryShift,
 )
+from runbooks.models import Runbook
+from runbooks.transitions import RunbookData, create_runbook, publish, save_draft
 from timers.transitions import set_timer
 
 TOKEN_LABEL = "Demonstration"  # noqa: S105  its name, not its secret
@@ -75,6 +78,32 @@ def room(organization: Organization) -> None:
             service=organization.services[slug],
             defaults={"name": name, "group": group, "position": position, "is_public": True},
         )
+
+
+def runbooks(organization: Organization, *, now: datetime) -> None:
+    """Written over the half year; each version by one person and published by another."""
+    teams = {team.slug: team for team in Team.objects.all()}
+    for at, book in enumerate(library.BOOKS):
+        if Runbook.objects.filter(title=book.title).exists():
+            continue
+        author, publisher = organization.people[book.author], organization.people[book.publisher]
+        services = [organization.services[slug] for slug in book.services if slug in organization.services]
+        written = now - SINCE + timedelta(weeks=3 * at, hours=5)
+        runbook_id = None
+        for number, (text, why) in enumerate(zip(book.texts, book.why, strict=True), start=1):
+            asked = RunbookData(
+                title=book.title, text=text, summary=book.summary, outage_class=book.outage_class,
+                team=teams.get(book.team), services=services, tags=book.tags, why=why,
+            )  # fmt: skip
+            if runbook_id is None:
+                runbook_id = create_runbook(data=asked, by=author, now=written).pk
+            else:
+                save_draft(runbook_id=runbook_id, data=asked, by=author, now=written)
+            publish(runbook_id=runbook_id, number=number, by=publisher, now=written + timedelta(hours=20))
+            written += timedelta(weeks=9)
+        if book.draft:
+            later = replace(asked, text=book.draft, why="INC-4398: ask first, then move traffic.")
+            save_draft(runbook_id=runbook_id, data=later, by=publisher, now=now - timedelta(days=2))
 
 
 def _people(*, now: datetime) -> dict[str, User]:

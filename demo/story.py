@@ -19,6 +19,8 @@ from integrations import rules
 from integrations.models import ChangeEvent, IngestEvent, Integration
 from notifications.models import Attempt, AttemptOutcome, Delivery, DeliveryStatus
 from notifications.transitions import DELIVER
+from runbooks.models import Runbook
+from runbooks.transitions import attach as take_up
 from timers.models import Firing, Timer
 from timers.transitions import cancel_timers, fire
 
@@ -119,6 +121,10 @@ class Stage:
 
     def impact(self, who: str, text: str) -> None:
         transitions.set_impact(incident_id=self.incident_id, impact=text, by=self.people[who], now=self.now)
+
+    def runbook(self, who: str, title: str) -> None:
+        found = Runbook.objects.get(title=title)
+        take_up(incident_id=self.incident_id, runbook_id=found.pk, by=self.people[who], now=self.now)
 
     def change(self, text: str, by: str, data: dict[str, Any]) -> None:
         transitions.record_change(
@@ -293,6 +299,8 @@ def burning(*, organization: Organization, now: datetime, ledger: list[IngestEve
     stage.command("ines")
     stage.at(7, 8)
     stage.impact("ines", "38% of checkouts fail in EU and UK, 1,140 a minute")
+    stage.at(7, 31)
+    stage.runbook("ines", "A rollout of edge configuration broke something")
     stage.at(7, 54)
     stage.call("olumide", "ines", "compare what the edge runs in EU and US")
     stage.at(8, 1)

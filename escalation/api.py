@@ -42,9 +42,10 @@ from escalation.rules import (
     TargetData,
     TierData,
 )
-from incidents.api import REF, IncidentOut, ServiceRef, incident_id
-from incidents.models import Incident, PageStatus
+from incidents.api import REF, IncidentOut, ServiceRef
+from incidents.models import PageStatus
 from incidents.queries import incident as incident_with_people
+from incidents.refs import incident_id, incident_of
 from notifications.models import Urgency
 from oncall.models import Schedule
 
@@ -461,13 +462,10 @@ class Escalation(APIView):
     @extend_schema(responses=LadderOut, operation_id="incidents_escalation_retrieve", parameters=[REF])
     def get(self, request: Request, ref: str) -> Response:
         """Every tier of this incident's policy: what happened there, or when it will."""
-        pk = incident_id(ref)
-        incident = Incident.objects.filter(pk=pk).first()
-        if incident is None:
-            raise Missing(f"There is no incident INC-{pk}.")
+        incident = incident_of(ref)
         ladder = queries.ladder(incident, now=timezone.now())
         if ladder is None:
-            raise Missing(f"INC-{pk} has no escalation.")
+            raise Missing(f"{incident.ref} has no escalation.")
         return Response(LadderOut(ladder).data)
 
 

@@ -25,7 +25,7 @@ from notifications.transitions import DELIVER, notify
 from timers import queries as timer_queries
 from timers.handover import publish
 from timers.models import Heartbeat, Timer
-from timers.transitions import set_timer
+from timers.transitions import set_timers
 
 log = structlog.get_logger(__name__)
 
@@ -191,11 +191,9 @@ def _rearm_deliveries(now: datetime) -> list[str]:
         notification__status=NotificationStatus.ACTIVE,
         created_at__lt=now - SETTLING,
     ).filter(~Exists(Timer.objects.filter(kind=DELIVER, key=key)))
-    repaired = []
-    for delivery in orphans.order_by("pk")[:500]:
-        set_timer(kind=DELIVER, key=str(delivery.pk), due_at=max(now, delivery.due_at), now=now)
-        repaired.append(f"delivery {delivery.pk}: its timer was missing")
-    return repaired
+    found = list(orphans.order_by("pk")[:500])
+    set_timers([Timer(kind=DELIVER, key=str(row.pk), due_at=max(now, row.due_at)) for row in found], now=now)
+    return [f"delivery {row.pk}: its timer was missing" for row in found]
 
 
 def _page_admins(report: Report, *, now: datetime) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from accounts.models import Team, User
 from catalog.models import Service
@@ -185,14 +185,19 @@ def _last_rung(run: Run, *, running: bool, pages: list[Page]) -> Rung:
     )  # fmt: skip
 
 
-def policies() -> QuerySet[Policy]:
-    return (
+def policies(*, text: str = "", team: str = "") -> QuerySet[Policy]:
+    """By name; `text` narrows by name or description, `team` is a slug."""
+    found = (
         Policy.objects.select_related("team", "catch_all")
+        .prefetch_related("tiers")
         .annotate(
             tier_count=Count("tiers", distinct=True), service_count=Count("service_policies", distinct=True)
         )
         .order_by("name")
     )
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(description__icontains=text))
+    return found.filter(team__slug=team) if team else found
 
 
 def policy_in_full(slug: str) -> Policy | None:

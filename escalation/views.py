@@ -180,14 +180,17 @@ def answer_escalate(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 @role_required("viewer")
 def policy_list(request: HttpRequest) -> HttpResponse:
-    page = Paginator(queries.policies(), PAGE).get_page(request.GET.get("page"))
+    text = request.GET.get("q", "").replace("\x00", "")[:100].strip()
+    team = request.GET.get("team", "").replace("\x00", "")[:100]
+    page = Paginator(queries.policies(text=text, team=team), PAGE).get_page(request.GET.get("page"))
     without = Service.objects.filter(escalation__isnull=True)
     return render(
         request, "escalation/policy_list.html",
         {
             "page": page, "without_policy": list(without[:20]), "without_count": without.count(),
             "gap_count": queries.coverage_gaps().filter(at__gte=timezone.now() - GAPS_OF).count(),
-            "may_edit": at_least(request.user, "manager"),
+            "may_edit": at_least(request.user, "manager"), "teams": Team.objects.order_by("name"), "q": text,
+            "chosen_team": team,
         },
     )  # fmt: skip
 

@@ -40,6 +40,7 @@ from incidents.models import (
     Status,
     TimelineEntry,
 )
+from incidents.refs import incident_id, incident_of
 from notifications.models import Urgency
 
 _SEVERITIES = {f"SEV{value}": value for value in Severity.values}
@@ -306,14 +307,6 @@ class PhaseIn(StrictSerializer):
 # --- endpoints ------------------------------------------------------------------------------------------------
 
 
-def incident_id(ref: str) -> int:
-    """42 and INC-42 in any case. Raises Missing."""
-    digits = ref.upper().removeprefix("INC-")
-    if not (digits.isdecimal() and digits.isascii() and len(digits) < 19):
-        raise Missing(f"There is no incident {ref[:40]!r}.")
-    return int(digits)
-
-
 def _move(body: type[StrictSerializer], summary: str) -> Any:
     """A move of an incident: POST, once per Idempotency-Key, answered with the incident as it is then."""
 
@@ -359,11 +352,7 @@ class IncidentViewSet(viewsets.GenericViewSet):
         return self._page_of(queries.incident_list(wanted), IncidentOut)
 
     def retrieve(self, request: Request, ref: str) -> Response:
-        pk = incident_id(ref)
-        incident = queries.incident(pk)
-        if incident is None:
-            raise Missing(f"There is no incident INC-{pk}.")
-        return Response(IncidentOut(incident).data)
+        return Response(IncidentOut(incident_of(ref)).data)
 
     @extend_schema(request=DeclareIn, responses={201: IncidentOut}, parameters=[IDEMPOTENCY_KEY])
     @idempotent

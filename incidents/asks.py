@@ -95,7 +95,10 @@ def _resolve(incident: Incident) -> Ask:
         says = "1 alert still fires" if firing == 1 else f"{firing} alerts still fire"
         facts.insert(
             0,
-            Fact("Mind", f"{says}; after the quiet time {'its' if firing == 1 else 'their'} next event opens a new incident"),
+            Fact(
+                "Mind",
+                f"{says}; after the quiet time {'its' if firing == 1 else 'their'} next event opens a new incident",
+            ),
         )
     return Ask(
         verb="resolve",
@@ -169,6 +172,7 @@ def _command(incident: Incident) -> Ask:
         button="Take command",
         facts=[Fact("Means", "you decide what is done and who does it"), Fact("Happens", now_in)],
         leave="Not me",
+        seen=str(incident.commander_id or 0),
     )
 
 
@@ -227,9 +231,11 @@ def do(verb: str, *, incident_id: int, by: User, given: dict[str, str], now: dat
             incident_id=incident_id, impact=given.get("impact", ""), by=by, now=now, seen=given.get("seen")
         )
     if verb == "command":
+        seen = given.get("seen", "")
         return transitions.assign_role(
-            incident_id=incident_id, role=RoomRole.COMMANDER, user=by, by=by, now=now
-        )
+            incident_id=incident_id, role=RoomRole.COMMANDER, user=by, by=by, now=now,
+            seen=int(seen) if seen.isdecimal() and len(seen) < 10 else None,
+        )  # fmt: skip
     if verb == "page":
         user = _person_given(given.get("user", ""))
         return transitions.page_person(

@@ -89,6 +89,7 @@ LOOKS: dict[str, Look] = {
     Kind.AMENDED: Look("pencil", "other", "message"),
     Kind.MARKED: Look("pin", "other", "message"),
     Kind.PHASE_CORRECTED: Look("history", "other", "course"),
+    Kind.RUNBOOK: Look("book-2", "step", "course"),
     Kind.ALERT_MOVED: Look("arrows-split", "alert", "alert"),
     Kind.ALERT_MUTED: Look("bell-off", "other", "alert"),
     Kind.FLAPPING: Look("repeat", "soon", "alert"),

@@ -104,6 +104,11 @@ def group(
     return None
 
 
+def drill_mark(is_drill: bool) -> str:
+    """How a headline of a drill begins, wherever it is read: in a mail, a chat, a page."""
+    return "DRILL " if is_drill else ""
+
+
 @dataclass(frozen=True)
 class PageText:
     title: str
@@ -115,7 +120,7 @@ def page_text(
     otherwise: str,
 ) -> PageText:  # fmt: skip
     """What a paged person reads, the most important first. Links are added by the channel."""
-    drill = "DRILL " if is_drill else ""
+    drill = drill_mark(is_drill)
     lines = [
         f"{drill}SEV{severity} {service}: {title} ({ref})",
         f"How bad: {impact}" if impact else "",

@@ -422,16 +422,33 @@ def assign_commander(*, incident_id: int, user: User | None, by: User, now: date
 @transaction.atomic
 def assign_role(
     *, incident_id: int, role: str, user: User | None, by: User | None, now: datetime, field: str = "",
-    via: str = "hand",
+    via: str = "hand", seen: int | None = None,
 ) -> Incident:  # fmt: skip
     """Who holds a role from now on; None leaves it to nobody. Raises Invalid for a role that does not exist.
 
-    An offer of the role that still waits is over: accepted, when it was made to this person, else withdrawn.
+    `seen` is the id of whom the asking person saw in it (0: nobody), not for experts, of whom there may be several:
+    Refused `changed_meanwhile` when somebody else has it by now. An offer of the role that still waits is over:
+    accepted, when it was made to this person, else withdrawn.
     """
     role, field = known_role(role, field)
     incident = lock_incident(incident_id)
+    if seen is not None and role != RoomRole.EXPERT:
+        holder = _holder(incident, role)
+        if holder != user and seen != (holder.pk if holder else 0):
+            raise Refused(
+                f"{holder or 'Nobody'} has {role_rules.words(role)} by now. Nothing was changed; decide again.",
+                code="changed_meanwhile",
+            )
     give_role(incident, role=role, field=field, user=user, by=by, now=now, via=via)
     return incident
+
+
+def _holder(incident: Incident, role: str) -> User | None:
+    """Of a role that one person holds."""
+    if role == RoomRole.COMMANDER:
+        return incident.commander  # also of incidents that were imported without holdings
+    held = incident.holdings.filter(role=role, ended_at__isnull=True).select_related("user").first()
+    return held.user if held else None
 
 
 def check_can_act(user: User) -> None:
@@ -560,8 +577,8 @@ def add_note(*, incident_id: int, text: str, by: User, now: datetime) -> Inciden
 
 
 @transaction.atomic
-def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Incident:
-    """Forward by hand, where no other transition implies it. Raises Refused when it would go back."""
+def move_phase(*, incident_id: int, phase: str, by: User, now: datetime, reason: str = "") -> Incident:
+    """Forward by hand, where no other transition implies it; why stands in the entry. Raises Refused when it would go back."""
     if phase not in Phase.values:
         raise Invalid("No such phase.", fields={"phase": [f"One of {', '.join(Phase.values)}."]})
     incident = lock_incident(incident_id)
@@ -570,7 +587,7 @@ def move_phase(*, incident_id: int, phase: str, by: User, now: datetime) -> Inci
     if not rules.later_phase(incident.phase, phase):
         later = f"{Phase(incident.phase).label} has begun already. Phases go forward only."
         raise Refused(later, code="phase_passed")
-    _advance_phase(incident, Phase(phase), now=now, by=by)
+    _advance_phase(incident, Phase(phase), now=now, by=by, reason=clean_text(reason).strip()[:300])
     return incident
 
 
@@ -740,7 +757,9 @@ def _stamp_phase(incident: Incident, phase: Phase, *, now: datetime) -> None:
     PhaseStamp.objects.get_or_create(incident=incident, phase=phase, defaults={"at": now})
 
 
-def _advance_phase(incident: Incident, phase: Phase, *, now: datetime, by: User | None = None) -> None:
+def _advance_phase(
+    incident: Incident, phase: Phase, *, now: datetime, by: User | None = None, reason: str = ""
+) -> None:
     """Forward only; the entry makes the step visible."""
     if not rules.later_phase(incident.phase, phase):
         return
@@ -749,7 +768,8 @@ def _advance_phase(incident: Incident, phase: Phase, *, now: datetime, by: User 
     _stamp_phase(incident, phase, now=now)
     timeline.record(
         incident, Kind.PHASE, at=now, actor=by,
-        text=f"{phase.label} began, {duration(now - incident.triggered_at)} after detection", data={"phase": str(phase)},
+        text=f"{phase.label} began, {duration(now - incident.triggered_at)} after detection{_colon(reason)}",
+        data={"phase": str(phase)},
     )  # fmt: skip
 
 

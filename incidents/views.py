@@ -1,6 +1,7 @@
 """The incident's pages: what burns, the list, declaring one, and the war room with its fragments."""
 
 import base64
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,9 @@ from core.forms import show_refusal
 from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
+from incidents.refs import number_in
 from incidents.roles import queries as roles
+from incidents.todo import queries as todo
 from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
 from oncall.models import Schedule
@@ -35,6 +38,7 @@ FEED_FIRST = 120  # entries on the page at first
 FEED_MORE = 200  # entries that "earlier" loads
 PAGE = 40  # incidents in the list
 FOUND = 8
+TASKS = 20  # of one's own on home
 CLOSED_DAYS = 7
 
 
@@ -71,6 +75,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "duty": duty,
         "gaps": [standing for standing in duty if standing.first_gap is not None],
         "waiting": list(queries.waiting_pages(request.user)[:10]),
+        "my_tasks": todo.waiting_for(request.user)[:TASKS],
         "answered": queries.page_history(request.user).filter(status="acknowledged").first(),
         "may_declare": at_least(request.user, "responder"),
     }
@@ -234,7 +239,7 @@ def jump(request: HttpRequest) -> HttpResponse:
     incident of that number, or the list."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     if not is_fragment(request):
-        if (number := _ref(text)) and Incident.objects.filter(pk=number).exists():
+        if (number := number_in(text)) and Incident.objects.filter(pk=number).exists():
             return redirect("incidents:detail", number)
         return redirect(f"{reverse('incidents:list')}?{urlencode({'status': 'all', 'q': text})}")
     context: dict[str, Any] = {"q": text}
@@ -265,11 +270,6 @@ def jump(request: HttpRequest) -> HttpResponse:
     return render(request, "incidents/_found.html", context)
 
 
-def _ref(text: str) -> int | None:
-    digits = text.upper().removeprefix("INC-")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 18 else None
-
-
 # --- declaring ------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +298,14 @@ def declare(request: HttpRequest) -> HttpResponse:
 @role_required("viewer")
 @room
 def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
+    return room_page(request, incident)
+
+
+def room_page(
+    request: HttpRequest, incident: Incident, *, draft: str = "", refused: str = "", reply_to: int | None = None,
+    status: int = 200,
+) -> HttpResponse:  # fmt: skip
+    """The room. `draft` and `reply_to` are what its form begins with, `refused` why that was not sent."""
     now = timezone.now()
     show = _shown(request)
     context = {
@@ -314,9 +322,12 @@ def detail(request: HttpRequest, incident: Incident) -> HttpResponse:
         "depends_on": incident.service.depends_on.values_list("name", flat=True),
         "dependants": incident.service.dependants.values_list("name", flat=True),
         "may_write": at_least(request.user, "responder"),
-        "draft": request.GET.get("text", "")[:2000],
+        "draft": draft,
+        "refused": refused,
+        "reply_to": reply_to,
+        "message_key": secrets.token_urlsafe(16),
     }
-    return render(request, "incidents/detail.html", context)
+    return render(request, "incidents/detail.html", context, status=status)
 
 
 NOTHING = {

@@ -65,8 +65,9 @@ def room(view: Any) -> Any:
 def ask_page(
     request: HttpRequest, incident: Incident, name: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """A question, as templates/incidents/`name`: in the room a dialog, without script a page."""
-    part = f"incidents/{name}"
+    """A question, as templates/incidents/`name`, or the template of another app by its whole name: in the room a dialog,
+    without script a page."""
+    part = name if "/" in name else f"incidents/{name}"
     template = part if is_fragment(request) else "incidents/role_page.html"
     return render(request, template, {"incident": incident, "part": part, **context}, status=status)
 

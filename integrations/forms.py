@@ -12,8 +12,9 @@ class IntegrationForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name", help_text="Who sends. It stands in the timeline.")
     kind = forms.ChoiceField(choices=[(kind.value, kind.label) for kind in RECEIVED_KINDS], label="Kind")
     service = forms.ModelChoiceField(
-        queryset=Service.objects.order_by("name"), label="Service", help_text="Alerts open incidents on it."
-    )
+        queryset=Service.objects.order_by("name"), label="Service", empty_label="Choose a service",
+        help_text="Alerts open incidents on it.",
+    )  # fmt: skip
 
 
 class IntegrationChangeForm(GroupingFields):

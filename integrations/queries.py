@@ -21,8 +21,18 @@ def waiting_inboxes(*, before: datetime) -> list[tuple[int, datetime]]:
     )
 
 
-def integration_list() -> QuerySet[Integration]:
-    return Integration.objects.select_related("service")
+def integration_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[Integration]:
+    """By name; `text` narrows by name or service. `state`: on, off (disabled), or silent (on, but nothing ever came)."""
+    found = Integration.objects.select_related("service").order_by("name", "pk")
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(service__name__icontains=text))
+    if kind:
+        found = found.filter(kind=kind)
+    if state == "off":
+        return found.filter(disabled_at__isnull=False)
+    if state == "silent":
+        return found.filter(disabled_at__isnull=True, last_event_at__isnull=True)
+    return found.filter(disabled_at__isnull=True) if state == "on" else found
 
 
 def waiting_counts() -> dict[int, int]:

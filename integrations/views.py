@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -18,11 +19,13 @@ from accounts.permissions import at_least, role_required
 from core.errors import Missing, MusterError
 from core.forms import show_refusal
 from incidents.models import Incident
+from incidents.refs import number_in
 from integrations import queries, transitions
 from integrations.forms import IntegrationChangeForm, IntegrationForm
 from integrations.models import IngestEvent, Integration, IntegrationKind, Verdict
 
 PER_PAGE = 50
+FILTERS = ("q", "kind", "state")
 LONGEST_SHOWN = 64 * 1024
 
 
@@ -37,12 +40,18 @@ def integration_list(request: HttpRequest) -> HttpResponse:
 
 
 def _list(request: HttpRequest, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
-    integrations = list(queries.integration_list())
+    chosen = {name: request.GET.get(name, "").replace("\x00", "")[:100].strip() for name in FILTERS}
+    found = queries.integration_list(text=chosen["q"], kind=chosen["kind"], state=chosen["state"])
+    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     waiting = queries.waiting_counts()
-    for integration in integrations:
+    for integration in page:
         integration.waiting = waiting.get(integration.pk, 0)
     context = {
-        "integrations": integrations,
+        "page": page,
+        "integrations": page.object_list,
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
+        "kinds": IntegrationKind.choices,
         "form": form or IntegrationForm(),
         "may_edit": at_least(request.user, "manager"),
         "may_read_ledger": at_least(request.user, "responder"),
@@ -239,7 +248,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
     if integration != queries.UNKNOWN:
         integration = _number(str(integration))
     dedup_key = request.GET.get("dedup_key", "").strip()[:512].replace("\x00", "")
-    incident = _incident_number(request.GET.get("incident", ""))
+    incident = number_in(request.GET.get("incident", ""))
     before = _number(request.GET.get("before", ""))
     found = queries.ledger(
         integration=integration, verdict=verdict, dedup_key=dedup_key, incident_id=incident, before=before
@@ -348,7 +357,3 @@ def changes(request: HttpRequest, incident_id: int) -> HttpResponse:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
-
-
-def _incident_number(text: str) -> int | None:
-    return _number(text.strip().upper().removeprefix("INC-"))

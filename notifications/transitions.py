@@ -35,7 +35,8 @@ from notifications.models import (
     Notification,
     NotificationStatus,
 )
-from timers.transitions import cancel_timer, cancel_timers, set_timer
+from timers.models import Timer
+from timers.transitions import cancel_timer, cancel_timers, set_timer, set_timers
 
 DELIVER = "deliver"
 RESULT = "delivery_result"
@@ -97,33 +98,44 @@ def _begin(*, plan: rules.Plan, now: datetime, dedupe_key: str, **fields: Any) -
     )  # fmt: skip
     if notification.deliveries.exists():
         return Notification.objects.get(pk=notification.pk)
-    for step, planned in enumerate(plan.deliveries):
-        _add_delivery(
-            notification, way=planned.way, step=step, reason=planned.reason,
-            due_at=now + timedelta(seconds=planned.delay_seconds), now=now,
-        )  # fmt: skip
+    _add_deliveries(
+        [
+            _delivery(
+                notification, way=planned.way, step=step, reason=planned.reason,
+                due_at=now + timedelta(seconds=planned.delay_seconds), now=now,
+            )
+            for step, planned in enumerate(plan.deliveries)
+        ],
+        now=now,
+    )  # fmt: skip
     return notification
 
 
-def _add_delivery(
+def _delivery(
     notification: Notification, *, way: rules.Way, step: int, reason: str, due_at: datetime, now: datetime
 ) -> Delivery:
-    delivery = Delivery.objects.create(
+    return Delivery(
         notification=notification, method_id=way.method_id, channel=way.channel, address=way.address, step=step,
         reason=reason[:200], due_at=due_at, idempotency_key=uuid.uuid4(), created_at=now,
     )  # fmt: skip
-    _arm(delivery, due_at=due_at, now=now)
-    return delivery
 
 
-def _arm(delivery: Delivery, *, due_at: datetime, now: datetime) -> None:
-    set_timer(
+def _add_deliveries(deliveries: Collection[Delivery], *, now: datetime) -> None:
+    Delivery.objects.bulk_create(deliveries)
+    set_timers([_timer(delivery, due_at=delivery.due_at) for delivery in deliveries], now=now)
+
+
+def _timer(delivery: Delivery, *, due_at: datetime) -> Timer:
+    return Timer(
         kind=DELIVER,
         key=str(delivery.pk),
         due_at=due_at,
-        now=now,
         payload={"notification": delivery.notification_id},
     )
+
+
+def _arm(delivery: Delivery, *, due_at: datetime, now: datetime) -> None:
+    set_timers([_timer(delivery, due_at=due_at)], now=now)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------
@@ -520,7 +532,9 @@ def _turn_elsewhere(failed: Delivery, notification: Notification, *, now: dateti
     if way is None:
         return False
     step = max(row.step for row in [failed, *rest]) + 1
-    _add_delivery(notification, way=way, step=step, reason=reason, due_at=now, now=now)
+    _add_deliveries(
+        [_delivery(notification, way=way, step=step, reason=reason, due_at=now, now=now)], now=now
+    )
     return True
 
 
@@ -558,11 +572,11 @@ def send_again(*, delivery_id: int, by: User, reason: str, now: datetime) -> Del
         raise Refused("This message is not sent again. Ask for a new one, or use another method.")
     step = max(notification.deliveries.values_list("step", flat=True)) + 1
     way = rules.Way(delivery.method_id, delivery.channel, delivery.address)
-    again = _add_delivery(
+    again = _delivery(
         notification, way=way, step=step, reason=f"Sent again by {by}: {reason}", due_at=now, now=now
     )
     again.again_of = delivery
-    again.save(update_fields=["again_of"])
+    _add_deliveries([again], now=now)
     return again
 
 

@@ -147,6 +147,27 @@ class ScheduleRef(serializers.Serializer):
     name = serializers.CharField()
 
 
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "maxLength": 121}, {"type": "integer"}],
+        "description": "Slug or id.",
+    }
+)
+class ScheduleField(serializers.Field):
+    """A schedule by its slug or id. Costs a query."""
+
+    def to_internal_value(self, data: Any) -> Schedule:
+        if isinstance(data, int) and not isinstance(data, bool):
+            schedule = Schedule.objects.filter(pk=data).first() if 0 < data < 2**63 else None
+        elif isinstance(data, str):
+            schedule = Schedule.objects.filter(slug=data[:121]).first() if data else None
+        else:
+            raise serializers.ValidationError("A slug or an id.")
+        if schedule is None:
+            raise serializers.ValidationError("There is no such schedule.")
+        return schedule
+
+
 class ShiftOut(serializers.Serializer):
     starts_at = TimeField()
     ends_at = TimeField()

@@ -50,9 +50,10 @@ def main() -> None:
         room = f"/incidents/{demo.worst_incident()}/"
         desk = {
             "home": "/", "war-room": room, "palette": room, "incidents": "/incidents/", "status": "/status/",
-            "metrics": "/metrics/",
+            "metrics": "/metrics/", "on-call": "/schedules/checkout/", "service": "/services/checkout-api/",
+            "policy": "/escalation/policies/checkout/", "people": "/people/",
         }  # fmt: skip
-        phone = {"home-phone": "/", "war-room-phone": room}
+        phone = {"home-phone": "/", "war-room-phone": room, "services-phone": "/services/"}
         chromium = playwright.chromium.launch(executable_path=browser.path(), args=browser.ARGS)
         for theme in ("dark", "light"):
             take(chromium, demo, desk, theme=theme, size=DESK, suffix=f"-{theme}")

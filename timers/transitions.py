@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 
 from timers import rules
 from timers.handover import hand_over
 from timers.models import Firing, Timer
-from timers.registry import fired_by, handler_for
+from timers.registry import bulk_kinds, fired_by, handler_for
 
 log = structlog.get_logger(__name__)
 
@@ -18,26 +21,40 @@ def set_timer(
     *, kind: str, key: str, due_at: datetime, now: datetime, fence: int = 0, payload: dict | None = None
 ) -> None:
     """Set or replace the timer of this kind and key. It exists when the surrounding transaction commits."""
-    close = due_at <= now + rules.HORIZON
-    [timer] = Timer.objects.bulk_create(
-        [
-            Timer(
-                kind=kind, key=key, due_at=due_at, first_due_at=due_at, fence=fence, payload=payload or {},
-                # On commit it is handed over from here, so the timekeeper need not do it as well.
-                handed_at=now if close else None,
-            )
-        ],
+    set_timers([Timer(kind=kind, key=key, due_at=due_at, fence=fence, payload=payload or {})], now=now)
+
+
+def set_timers(timers: Iterable[Timer], *, now: datetime) -> None:
+    """Like set_timer for each, in one statement. Of a kind and key that is given twice the last one counts.
+
+    The broker is given the first of them when the transaction commits. So that whoever set a thousand does not wait for
+    it a thousand times, the timekeeper gives it the rest, within a second.
+    """
+    # In one order, so that two who set the same timers do not wait for each other.
+    rows = [row for _, row in sorted({(timer.kind, timer.key): timer for timer in timers}.items())]
+    close = [timer for timer in rows if timer.due_at <= now + rules.HORIZON][: rules.HANDED_ON_COMMIT]
+    for timer in rows:
+        timer.first_due_at, timer.handed_at = timer.due_at, None
+    for timer in close:
+        timer.handed_at = now  # so the timekeeper need not do it as well
+    Timer.objects.bulk_create(
+        rows,
         update_conflicts=True,
         unique_fields=["kind", "key"],
         update_fields=["due_at", "first_due_at", "fence", "payload", "handed_at", "attempts", "last_error"],
-    )  # fmt: skip
+    )
     if close:
-        transaction.on_commit(lambda: _hand_over_or_return(timer.pk, kind, due_at))
+        transaction.on_commit(lambda: _hand_over_or_return(close))
 
 
-def _hand_over_or_return(timer_id: int, kind: str, due_at: datetime) -> None:
-    if not hand_over(timer_id=timer_id, kind=kind, due_at=due_at):
-        Timer.objects.filter(pk=timer_id, due_at=due_at).update(handed_at=None)
+def _hand_over_or_return(timers: Iterable[Timer]) -> None:
+    refused = [
+        timer for timer in timers if not hand_over(timer_id=timer.pk, kind=timer.kind, due_at=timer.due_at)
+    ]
+    if refused:
+        # Who was set anew meanwhile has been given again, or will be.
+        unchanged = [Q(pk=timer.pk, due_at=timer.due_at) for timer in refused]
+        Timer.objects.filter(reduce(or_, unchanged)).update(handed_at=None)
 
 
 def cancel_timer(*, kind: str, key: str) -> bool:
@@ -95,15 +112,19 @@ def _keep(timer: Timer, *, now: datetime, error: Exception) -> bool:
     return True
 
 
-def fire_due(*, now: datetime, by: str, overdue_by: timedelta = timedelta(0), limit: int = 500) -> int:
-    """Fire what is due, oldest first, in this process. How many handlers ran."""
-    due = (
-        Timer.objects.filter(due_at__lte=now - overdue_by)
-        .order_by("due_at")
-        .values_list("pk", flat=True)[:limit]
+def fire_due(*, now: datetime, by: str, patient: bool = False, limit: int = 500) -> int:
+    """Fire what is due in this process, oldest first, and of bulk kinds a few after all others. How many handlers ran.
+
+    `patient`: only what Celery has had long enough.
+    """
+    patience, bulk_patience = (
+        (rules.PATIENCE, rules.BULK_PATIENCE) if patient else (timedelta(0), timedelta(0))
     )
+    timers = Timer.objects.order_by("due_at").values_list("pk", flat=True)
+    bulk = timers.filter(kind__in=bulk_kinds(), due_at__lte=now - bulk_patience)
+    due = timers.exclude(kind__in=bulk_kinds()).filter(due_at__lte=now - patience)
     fired = 0
-    for timer_id in list(due):
+    for timer_id in [*due[:limit], *bulk[: rules.BULK_AT_ONCE]]:
         try:
             fired += fire(timer_id=timer_id, now=now, by=by)
         except (OperationalError, InterfaceError):
@@ -119,12 +140,14 @@ def hand_over_due_soon(*, now: datetime, limit: int = 1000) -> tuple[int, bool]:
     How many were given, and whether the broker answered. Rows that it did not take are free again at once.
     """
     with transaction.atomic():
-        soon = list(
+        timers = (
             Timer.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(handed_at__isnull=True, due_at__lte=now + rules.HORIZON)
             .order_by("due_at")
-            .values_list("pk", "kind", "due_at")[:limit]
+            .values_list("pk", "kind", "due_at")
         )
+        bulk = timers.filter(kind__in=bulk_kinds())
+        soon = [*timers.exclude(kind__in=bulk_kinds())[:limit], *bulk[: rules.BULK_AT_ONCE]]
         if not soon:
             return 0, True
         Timer.objects.filter(pk__in=[pk for pk, _, _ in soon]).update(handed_at=now)

@@ -2,20 +2,23 @@
 
 from typing import Any
 
+from django.http import QueryDict
 from django.urls import URLPattern, path
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
-from core.api import Flag, StrictSerializer, Text, Whole, read_body
+from core.api import Flag, StrictJSONParser, StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
-from incidents.api import REF, EntryOut, incident_id
-from incidents.channel import transitions
+from incidents.api import REF, EntryOut
+from incidents.channel import files, transitions
 from incidents.models import TimelineEntry
+from incidents.refs import incident_id
 from incidents.transitions import MAX_NOTE
 
 SEQ = OpenApiParameter(
@@ -27,6 +30,25 @@ class MessageIn(StrictSerializer):
     text = Text(max_length=MAX_NOTE, help_text="A small Markdown. @username tells that person.")
     reply_to = Whole(
         required=False, allow_null=True, min_value=1, max_value=2**31 - 1, help_text="The entry that it answers."
+    )  # fmt: skip
+
+
+class MessageFormIn(StrictSerializer):
+    """The same as a form, with files."""
+
+    text = Text(
+        max_length=MAX_NOTE,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="May be empty beside files.",
+    )
+    reply_to = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=2**31 - 1, help_text="The entry that it answers."
+    )  # fmt: skip
+    files = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True), required=False, default=list,
+        help_text="Images, logs, PDF, ZIP or gzip; what a file is, its bytes say.",
     )  # fmt: skip
 
 
@@ -51,7 +73,13 @@ def _entry(entry: TimelineEntry, *, status: int = 200) -> Response:
     return Response(EntryOut(entry).data, status=status)
 
 
-def _post(body: type[StrictSerializer], summary: str, *, status: int = 201, seq: bool = False) -> Any:
+def _post(
+    body: type[StrictSerializer] | dict[str, type[StrictSerializer]],
+    summary: str,
+    *,
+    status: int = 201,
+    seq: bool = False,
+) -> Any:
     """POST, once per Idempotency-Key, answered with the timeline entry that it made."""
 
     def decorate(handler: Any) -> Any:
@@ -64,13 +92,16 @@ def _post(body: type[StrictSerializer], summary: str, *, status: int = 201, seq:
 
 
 class Messages(APIView):
-    @_post(MessageIn, "Write to the room")
+    parser_classes = [StrictJSONParser, MultiPartParser]
+
+    @_post({"application/json": MessageIn, "multipart/form-data": MessageFormIn}, "Write to the room")
     def post(self, request: Request, ref: str) -> Response:
-        """Whoever is mentioned is told. Commands are not read here: call the moves themselves."""
-        data = read_body(request, MessageIn)
+        """Whoever is mentioned is told. Commands are not read here: call the moves themselves. Files come as a form."""
+        is_form = isinstance(request.data, QueryDict)
+        data = read_body(request, MessageFormIn if is_form else MessageIn)
         entry = transitions.say(
             incident_id=incident_id(ref), by=request.user, now=timezone.now(), text=data["text"],
-            reply_to=data.get("reply_to"),
+            reply_to=data.get("reply_to"), files=files.read(data.get("files", [])),
         )  # fmt: skip
         return _entry(entry, status=201)
 

@@ -27,6 +27,7 @@ from incidents.models import (
     Kind,
     TimelineEntry,
 )
+from incidents.rules import drill_mark
 from incidents.transitions import MAX_NOTE, clean_text, lock_incident, topic
 from notifications.transitions import notify
 
@@ -60,16 +61,14 @@ def say(
     if typed:
         stored = queries.stored_bytes(incident.pk)
         rules.check_files([len(file.data) for _, file, _ in typed], stored=stored)
-    people = queries.people_named(render.named(text)[: rules.MENTIONS_PER_MESSAGE])
+    people = _mentioned(text)
     data: dict[str, Any] = {}
     if via:
         data["via"] = via
     if reply_to is not None:
         data |= _reply(incident, reply_to)
     if people:
-        data["mentions"] = [
-            {"id": person.pk, "name": str(person), "user": person.username} for person in people
-        ]
+        data["mentions"] = _names(people)
     if typed:
         data["attachments"] = [_store(incident, *file, by=by, now=now) for file in typed]
     entry = timeline.record(
@@ -78,8 +77,16 @@ def say(
     )  # fmt: skip
     for person in people:
         if by is None or person.pk != by.pk:
-            _tell(incident, entry, person, now=now)
+            _tell(incident, entry, person, text=entry.text, by=entry.actor_name, now=now)
     return entry
+
+
+def _mentioned(text: str) -> list[User]:
+    return queries.people_named(render.named(text)[: rules.MENTIONS_PER_MESSAGE])
+
+
+def _names(people: Sequence[User]) -> list[dict[str, Any]]:
+    return [{"id": person.pk, "name": str(person), "user": person.username} for person in people]
 
 
 @transaction.atomic
@@ -112,12 +119,15 @@ def _reply(incident: Incident, seq: int) -> dict[str, Any]:
     }
 
 
-def _tell(incident: Incident, entry: TimelineEntry, person: User, *, now: datetime) -> None:
+def _tell(
+    incident: Incident, entry: TimelineEntry, person: User, *, text: str, by: str, now: datetime
+) -> None:
+    """`text`: the entry's words as they read now, by whom they are."""
     where = f"{incident.ref}, SEV{incident.severity} {incident.title}"
     notify(
         recipient=person, dedupe_key=f"mention:{incident.pk}:{entry.seq}:{person.pk}", topic=f"{topic(incident)}:talk",
-        urgency="low", title=f"{'DRILL: ' if incident.is_drill else ''}{entry.actor_name} mentioned you in {where}",
-        body=rules.excerpt(entry.text, 500), link=f"{reverse('incidents:detail', args=[incident.pk])}#e-{entry.seq}", now=now,
+        urgency="low", title=f"{drill_mark(incident.is_drill)}{by} mentioned you in {where}",
+        body=rules.excerpt(text, 500), link=f"{reverse('incidents:detail', args=[incident.pk])}#e-{entry.seq}", now=now,
         context={"kind": "mention", "ref": incident.ref, "seq": entry.seq, "drill": incident.is_drill},
     )  # fmt: skip
 
@@ -154,6 +164,7 @@ def amend(
 ) -> TimelineEntry:
     """New words for a message or a decision; the first ones stay in the timeline. One's own, or as a manager.
 
+    Whom they mention and the entry has not mentioned so far is told, once however often it is amended.
     `rev`: the version that was read. Raises Refused when somebody has amended it since.
     """
     text = _words(text, limit=MAX_NOTE)
@@ -173,9 +184,16 @@ def amend(
     overlay.rev += 1
     overlay.text, overlay.amended_at, overlay.amended_by = text, now, by
     overlay.save()
-    return timeline.record(
-        incident, Kind.AMENDED, at=now, actor=by, text=text, data={"of": seq, "rev": overlay.rev}
-    )
+    data: dict[str, Any] = {"of": seq, "rev": overlay.rev}
+    people = _mentioned(text)
+    if people:
+        data["mentions"] = _names(people)
+    amended = timeline.record(incident, Kind.AMENDED, at=now, actor=by, text=text, data=data)
+    knew = {*queries.people_in(entry).values(), by.pk}
+    for person in people:
+        if person.pk not in knew:
+            _tell(incident, entry, person, text=text, by=str(by), now=now)
+    return amended
 
 
 @transaction.atomic

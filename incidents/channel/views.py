@@ -1,9 +1,9 @@
 """The channel's own pages and answers: a message or command, an entry with what can be done with it, files."""
 
-from collections.abc import Callable
-from urllib.parse import urlencode
+import hashlib
+import re
+from collections.abc import Callable, Sequence
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
@@ -12,15 +12,17 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.idempotency import Answer, KeyReused, once
 from accounts.permissions import at_least, role_required
 from core.errors import Invalid, MusterError
 from incidents import presenters
 from incidents.asks import Ask, Fact
-from incidents.channel import commands, queries, rules, transitions
+from incidents.channel import commands, files, queries, rules, transitions
 from incidents.channel.transitions import Upload
 from incidents.models import Incident, TimelineEntry
 from incidents.queries import timeline_after
-from incidents.web import answered, done, is_fragment, room, sentence, who_was_first
+from incidents.views import room_page
+from incidents.web import answered, done, is_fragment, load, room, sentence, who_was_first
 
 NEWS = 200
 ANSWERS = 50
@@ -43,25 +45,20 @@ def note(request: HttpRequest, incident: Incident) -> HttpResponse:
 
     htmx gets every entry that its feed lacks, so that the own message never waits.
     """
-    text = request.POST.get("text", "")
+    text, reply_to = request.POST.get("text", ""), _number(request.POST.get("reply_to", ""))
     try:
-        found = commands.read(text)
+        found, uploads = commands.read(text), files.read(request.FILES.getlist("files"))
         if found is not None:
             command, rest = found
-            if request.FILES:
+            if uploads:
                 sentence_of_it = "A command takes no files. Send the files as a message first."
                 raise Invalid(sentence_of_it, code="command_with_files", fields={"files": [sentence_of_it]})
             asks = "" if rest else command.question(incident)
             if asks and not is_fragment(request):
                 return redirect(asks)  # the page that asks what is missing
-            command.run(incident=incident, rest=rest, by=request.user, now=timezone.now())
-        else:
-            transitions.say(
-                incident_id=incident.pk, text=text, by=request.user, now=timezone.now(),
-                reply_to=_number(request.POST.get("reply_to", "")), files=_files(request),
-            )  # fmt: skip
+        _once(request, incident, text=text, reply_to=reply_to, uploads=uploads)
     except MusterError as error:
-        return _refused(request, incident, text, error)
+        return _refused(request, incident, error, text=text, reply_to=reply_to)
     if not is_fragment(request):
         return redirect(f"{reverse('incidents:detail', args=[incident.pk])}#composer")
     after = _number(request.POST.get("after", ""))
@@ -72,23 +69,52 @@ def note(request: HttpRequest, incident: Incident) -> HttpResponse:
     return answer
 
 
-def _refused(request: HttpRequest, incident: Incident, text: str, error: MusterError) -> HttpResponse:
+def _once(
+    request: HttpRequest, incident: Incident, *, text: str, reply_to: int | None, uploads: Sequence[Upload]
+) -> None:
+    """Do what was sent, once for each key of the form: sent again because the answer was lost, nothing happens."""
+    now = timezone.now()
+
+    def act() -> Answer:
+        if not commands.run(incident=incident, text=text, by=request.user, now=now):
+            transitions.say(
+                incident_id=incident.pk, text=text, by=request.user, now=now, reply_to=reply_to, files=uploads
+            )
+        return Answer(200, {})
+
+    key = request.POST.get("key", "")
+    if not _KEY.fullmatch(key):
+        act()
+        return
+    said = [
+        f"{text}\n{reply_to}",
+        *(f"{file.name} {hashlib.sha256(file.data).hexdigest()}" for file in uploads),
+    ]
+    fingerprint = hashlib.sha256("\n".join(said).encode("utf-8", "surrogatepass")).hexdigest()
+    once(user=request.user, key=f"room:{incident.pk}:{key}", fingerprint=fingerprint, now=now, act=act)
+
+
+_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
+
+
+def _refused(
+    request: HttpRequest, incident: Incident, error: MusterError, *, text: str, reply_to: int | None
+) -> HttpResponse:
+    """A sentence beside the form that keeps what was typed; without script the room again, with all of it in the form."""
     message = who_was_first(incident.pk, error) if error.code.startswith("already_") else error.message
+    other = isinstance(error, KeyReused)
+    if other:
+        message = (
+            "What you sent before has arrived; only its answer was lost. Press Send again to send this too."
+        )
     if is_fragment(request):
-        return sentence(message, status=error.status)
-    messages.error(request, message)
-    address = reverse("incidents:detail", args=[incident.pk])
-    return redirect(f"{address}?{urlencode({'text': text[:1500]})}#composer")
-
-
-def _files(request: HttpRequest) -> list[Upload]:
-    """Read only when they are few and small enough."""
-    sent = request.FILES.getlist("files")
-    for file in sent:
-        name = rules.safe_name(file.name or "")
-        rules.check_size(name, file.size or 0, megabytes=settings.MUSTER_ATTACHMENT_MB)
-    rules.check_files([file.size or 0 for file in sent], stored=0)
-    return [Upload(name=file.name or "", data=file.read()) for file in sent]
+        answer = sentence(message, status=error.status)
+        if other:
+            answer.headers["X-Muster-Arrived"] = "1"  # composer.js takes a new key
+        return answer
+    if request.FILES:
+        message = f"{message} Choose the files again."
+    return room_page(request, load(incident.pk), draft=text, refused=message, reply_to=reply_to, status=422)
 
 
 def _number(text: str) -> int | None:

@@ -209,7 +209,9 @@ class Alert(models.Model):
     )
     flap_count = models.PositiveIntegerField(default=0, help_text="How often it opened while it flapped.")
     held_clear_at = models.DateTimeField(
-        null=True, blank=True, help_text="Flapping: the sender says that it cleared; believed once it stays so."
+        null=True,
+        blank=True,
+        help_text="Flapping: the sender says that it cleared; believed once it stays so.",
     )
 
     class Meta:
@@ -271,6 +273,7 @@ class Kind(models.TextChoices):
     AMENDED = "amended", "Amended"
     MARKED = "marked", "Pinned or starred"
     PHASE_CORRECTED = "phase_corrected", "Phase corrected"
+    RUNBOOK = "runbook", "Runbook"
     ALERT_MOVED = "alert_moved", "Alert moved"
     ALERT_MUTED = "alert_muted", "Alert silenced"
     FLAPPING = "flapping", "Flapping"

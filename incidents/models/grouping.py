@@ -44,7 +44,8 @@ class AlertSettings(models.Model):
         default=0, help_text="An alert without news for so long is over. 0: never."
     )
     repage_hours = models.PositiveSmallIntegerField(
-        default=0, help_text="So long after the trigger or the acknowledgement a repeat pages again. 0: never."
+        default=0,
+        help_text="So long after the trigger or the acknowledgement a repeat pages again. 0: never.",
     )
     guard_minutes = models.PositiveSmallIntegerField(
         default=60, help_text="Proposed when somebody resolves what still fires: repeats page nobody so long."
@@ -111,7 +112,9 @@ class Maintenance(models.Model):
     class Meta:
         ordering = ["-starts_at", "-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="maintenance_ends_after_start"),
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=F("starts_at")), name="maintenance_ends_after_start"
+            ),
         ]
         indexes = [
             # each new alert asks for what is under way; the banners too

@@ -85,6 +85,9 @@ class RoleOffer(models.Model):
     in_progress = models.TextField(blank=True)
     next_steps = models.TextField(blank=True)
     status = models.CharField(max_length=12, choices=OfferStatus, default=OfferStatus.OPEN)
+    searches = models.BooleanField(
+        default=False, help_text="Without a yes the next one is asked; false: this person was chosen by name."
+    )
     asked = models.PositiveSmallIntegerField(
         default=1, help_text="How many were asked so far, this one included."
     )

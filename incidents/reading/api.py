@@ -14,23 +14,14 @@ from rest_framework.views import APIView
 
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import StrictSerializer, Text, read_body, read_query, whole_parameter
-from core.errors import Missing
-from incidents.api import REF, EntryOut, SeverityField, incident_id
+from incidents.api import REF, EntryOut, SeverityField
 from incidents.models import Incident, Kind, Phase
-from incidents.queries import incident as incident_with_people
 from incidents.reading import export, queries
 from incidents.reading.phases import MAX_REASON, correct_phase
 from incidents.reading.views import download
+from incidents.refs import incident_id, incident_of
 
 MOST = 200
-
-
-def _load(ref: str) -> Incident:
-    pk = incident_id(ref)
-    incident = incident_with_people(pk)
-    if incident is None:
-        raise Missing(f"There is no incident INC-{pk}.")
-    return incident
 
 
 # --- search ---------------------------------------------------------------------------------------------------------
@@ -98,7 +89,7 @@ class TranscriptJSON(APIView):
     )
     def get(self, request: Request, ref: str) -> HttpResponse:
         """Everything about the incident: timeline, alerts, pages, roles, updates, tasks, names of attachments."""
-        return download(_load(ref), "json", export.as_json, content_type="application/json")
+        return download(incident_of(ref), "json", export.as_json, content_type="application/json")
 
 
 class TranscriptMarkdown(APIView):
@@ -109,7 +100,7 @@ class TranscriptMarkdown(APIView):
     )
     def get(self, request: Request, ref: str) -> HttpResponse:
         """The same to read, as Markdown."""
-        return download(_load(ref), "md", export.as_markdown, content_type="text/markdown")
+        return download(incident_of(ref), "md", export.as_markdown, content_type="text/markdown")
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------
@@ -141,7 +132,7 @@ class Phases(APIView):
     @extend_schema(responses=PhasesOut, parameters=[REF], operation_id="incidents_phases_retrieve")
     def get(self, request: Request, ref: str) -> Response:
         """Where the incident stands, and when each phase began."""
-        return self._answer(_load(ref))
+        return self._answer(incident_of(ref))
 
     @extend_schema(
         request=CorrectionIn,

@@ -13,6 +13,7 @@ from incidents.api import AlertOut, EntryOut, IncidentOut, PageOut
 from incidents.models import Phase, Status, TimelineEntry
 from incidents.reading.queries import Transcript
 from incidents.reading.rules import fenced, one_line, quoted
+from incidents.rules import drill_mark
 
 FORMAT = "muster.transcript/1"
 
@@ -124,8 +125,7 @@ def as_markdown(transcript: Transcript, *, now: datetime) -> Iterator[str]:
 
 def _lines(transcript: Transcript, *, now: datetime) -> Iterator[str]:
     incident = transcript.incident
-    drill = "DRILL: " if incident.is_drill else ""
-    yield f"# {incident.ref} {drill}{one_line(incident.title)}"
+    yield f"# {incident.ref} {drill_mark(incident.is_drill)}{one_line(incident.title)}"
     yield ""
     yield f"- Severity: SEV{incident.severity}"
     yield f"- Status: {Status(incident.status).label}, phase {Phase(incident.phase).label}"

@@ -23,7 +23,7 @@ from incidents.reading import export, queries
 from incidents.reading import phases as correcting
 from incidents.reading.queries import Transcript
 from incidents.reading.rules import begun
-from incidents.refs import RefConverter
+from incidents.refs import number_in
 from incidents.web import answered, is_fragment, load, room, sentence
 
 PAGE = 50
@@ -119,8 +119,8 @@ def _is_number(text: str, *, digits: int) -> bool:
 
 def _incident(text: str) -> Incident | None:
     """INC-42 or 42; anything else searches everywhere."""
-    number = text.upper().removeprefix("INC-")
-    return incidents.incident(RefConverter().to_python(number)) if _is_number(number, digits=18) else None
+    number = number_in(text)
+    return incidents.incident(number) if number is not None else None
 
 
 def _address(chosen: dict[str, str], **more: str) -> str:
@@ -279,7 +279,7 @@ def _correct(incident: Incident, given: dict[str, str], request: HttpRequest) ->
                 code="changed_meanwhile",
             )
         if wanted in Phase.values and not begun(wanted, now_in=incident.phase):
-            transitions.move_phase(incident_id=incident.pk, phase=wanted, by=by, now=now)
+            transitions.move_phase(incident_id=incident.pk, phase=wanted, by=by, now=now, reason=reason)
         else:
             correcting.set_back(incident_id=incident.pk, phase=wanted, reason=reason, by=by, now=now)
             changed = {phase: at for phase, at in changed.items() if begun(phase, now_in=wanted)}

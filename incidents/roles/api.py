@@ -1,22 +1,25 @@
 """Roles of an incident: who holds them, giving and offering them, answering, and calling experts."""
 
+from django.db.models import QuerySet
 from django.urls import URLPattern, path
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from rest_framework import mixins, serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api import PersonField, PersonRef
+from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
+from accounts.models import Role
 from core.api import StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
-from incidents import queries as incidents
-from incidents.api import REF, EmptyIn, incident_id
-from incidents.models import Incident, OfferStatus, RoleOffer, RoomRole
+from incidents.api import REF, EmptyIn
+from incidents.models import OfferStatus, RoleOffer, RoleRotation, RoomRole
+from incidents.refs import incident_id, incident_of
 from incidents.roles import queries, rules, transitions
 from incidents.transitions import assign_role
+from oncall.api import ScheduleField, ScheduleRef
 
 # --- what is told ---------------------------------------------------------------------------------------------
 
@@ -40,6 +43,9 @@ class OfferOut(serializers.Serializer):
     known = serializers.CharField()
     in_progress = serializers.CharField()
     next_steps = serializers.CharField()
+    searches = serializers.BooleanField(
+        help_text="Without a yes the next one is asked; false: chosen by name."
+    )
     asked = serializers.IntegerField(help_text="How many were asked so far, this one included.")
     offered_at = serializers.DateTimeField()
     accept_by = serializers.DateTimeField(allow_null=True)
@@ -80,21 +86,33 @@ class ExpertIn(StrictSerializer):
     reason = Text(max_length=200, required=False, default="", allow_blank=True)
 
 
+class RotationOut(serializers.Serializer):
+    id = serializers.IntegerField()
+    role = serializers.ChoiceField(choices=RoomRole.choices)
+    field = serializers.CharField(help_text="Of an expert; else empty.")
+    schedule = ScheduleRef()
+    team = TeamRef(allow_null=True, help_text="Null: all services whose team has none of its own.")
+    accept_seconds = serializers.IntegerField(help_text="Then the next person is asked.")
+    max_severity = serializers.IntegerField(
+        help_text="Asked by itself for this severity and worse; 0: only by hand, as experts always are."
+    )
+
+
+class RotationIn(RoleIn):
+    role = serializers.ChoiceField(choices=rules.ROTATING)
+    schedule = ScheduleField()
+    team = TeamField(required=False, allow_null=True, default=None)
+    accept_seconds = Whole(required=False, default=rules.ACCEPT_SECONDS, min_value=60, max_value=86_400)
+    max_severity = Whole(required=False, default=2, min_value=0, max_value=4)
+
+
 # --- endpoints ------------------------------------------------------------------------------------------------
 
 OFFER = OpenApiParameter("id", {"type": "integer"}, OpenApiParameter.PATH, description="Of the offer.")
 
 
-def _incident(ref: str) -> Incident:
-    pk = incident_id(ref)
-    incident = incidents.incident(pk)
-    if incident is None:
-        raise Missing(f"There is no incident INC-{pk}.")
-    return incident
-
-
 def _roles(ref: str) -> Response:
-    incident = _incident(ref)
+    incident = incident_of(ref)
     return Response(
         RolesOut({"roles": queries.holdings(incident), "offers": queries.open_offers(incident)}).data
     )
@@ -107,7 +125,7 @@ def _offer(offer: RoleOffer, *, status: int = 200) -> Response:
 
 def _offer_of(ref: str, offer_id: int) -> int:
     """The id, when it is an offer of this incident."""
-    if not RoleOffer.objects.filter(pk=offer_id, incident=_incident(ref)).exists():
+    if not RoleOffer.objects.filter(pk=offer_id, incident=incident_of(ref)).exists():
         raise Missing(f"There is no offer {offer_id} in this incident.")
     return offer_id
 
@@ -184,6 +202,7 @@ class Withdraw(APIView):
         responses=OfferOut,
         operation_id="incidents_offers_withdraw",
         summary="Ask nobody any more",
+        description="For whoever asked or gives the role, the commander, and managers.",
         parameters=[REF, OFFER, IDEMPOTENCY_KEY],
     )
     @idempotent
@@ -207,6 +226,55 @@ class Experts(APIView):
             incident_id=incident_id(ref), by=request.user, now=timezone.now(), **data
         )
         return _offer(offer, status=201)
+
+
+# --- rotations ------------------------------------------------------------------------------------------------
+
+
+class RotationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """Which schedule gives which role. A rotation is written as a whole, by managers."""
+
+    queryset = RoleRotation.objects.none()
+    serializer_class = RotationOut
+    lookup_value_regex = "[0-9]{1,18}"
+    cursor_field = "id"
+    write_role = Role.MANAGER
+
+    def get_queryset(self) -> QuerySet[RoleRotation]:
+        return queries.rotations()
+
+    def get_object(self) -> RoleRotation:
+        rotation = self.get_queryset().filter(pk=self.kwargs["pk"]).first()
+        if rotation is None:
+            raise Missing("There is no such rotation.")
+        return rotation
+
+    def _save(self, request: Request, rotation_id: int | None) -> Response:
+        data = read_body(request, RotationIn)
+        schedule, team = data.pop("schedule"), data.pop("team")
+        saved = transitions.save_rotation(
+            rotation_id=rotation_id, schedule_id=schedule.pk, team_id=team.pk if team else None, **data
+        )
+        shown = self.get_queryset().get(pk=saved.pk)
+        return Response(RotationOut(shown).data, status=200 if rotation_id else 201)
+
+    @extend_schema(request=RotationIn, responses={201: RotationOut}, parameters=[IDEMPOTENCY_KEY])
+    @idempotent
+    def create(self, request: Request) -> Response:
+        """One for each role, field and team; whoever is asked next is asked by it."""
+        return self._save(request, None)
+
+    @extend_schema(request=RotationIn, responses=RotationOut, parameters=[IDEMPOTENCY_KEY])
+    @idempotent
+    def update(self, request: Request, pk: str) -> Response:
+        """Replaces it. Whoever is asked stays asked."""
+        return self._save(request, self.get_object().pk)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Whoever is asked stays asked; after that, nobody is."""
+        transitions.remove_rotation(rotation_id=self.get_object().pk)
+        return Response(status=204)
 
 
 endpoints: list[URLPattern] = [

@@ -6,6 +6,7 @@ from django import forms
 
 from accounts.models import Team
 from incidents.models import RoleRotation, RoomRole
+from incidents.roles import rules
 from oncall.models import Schedule
 
 
@@ -14,7 +15,7 @@ class RotationForm(forms.Form):
 
     role = forms.ChoiceField(
         label="Role",
-        choices=[(RoomRole.COMMANDER, "Commander"), (RoomRole.EXPERT, "Expert")],
+        choices=[(role, rules.title(role)) for role in rules.ROTATING],
         error_messages={"required": "Choose the role."},
     )
     field = forms.CharField(

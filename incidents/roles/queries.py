@@ -8,6 +8,7 @@ from itertools import chain
 from django.db.models import Count, F, Prefetch, Q, QuerySet, prefetch_related_objects
 
 from accounts.models import Role, User
+from accounts.permissions import at_least
 from core.errors import Invalid
 from core.words import clock
 from incidents.models import OPEN_STATUSES, Incident, OfferStatus, RoleHolding, RoleOffer, RoleRotation
@@ -38,6 +39,13 @@ def open_offers(incident: Incident) -> list[RoleOffer]:
     waiting = RoleOffer.objects.filter(status=OfferStatus.OPEN).select_related("to_user", "from_user", "by")
     prefetch_related_objects([incident], Prefetch("offers", waiting.order_by("id"), to_attr="open_offers"))
     return incident.open_offers
+
+
+def may_withdraw(offer: RoleOffer, user: User) -> bool:
+    return rules.may_withdraw(
+        user.pk, asker=offer.by_id, giver=offer.from_user_id, commander=offer.incident.commander_id,
+        manager=at_least(user, Role.MANAGER),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,14 @@ def room_context(incident: Incident, now: datetime) -> dict[str, object]:
 
 
 def acts_context(incident: Incident, user: User) -> dict[str, object]:
-    """What the viewer is asked to take."""
-    if not incident.is_open:
-        return {"my_offers": []}
-    mine = [offer for offer in open_offers(incident) if offer.to_user_id == user.pk]
-    return {"my_offers": [(offer, rules.title(offer.role, offer.field)) for offer in mine]}
+    """What the viewer is asked to take, and whether the viewer may withdraw what anybody is asked."""
+    mine = (
+        [offer for offer in open_offers(incident) if offer.to_user_id == user.pk] if incident.is_open else []
+    )
+    return {
+        "my_offers": [(offer, rules.title(offer.role, offer.field)) for offer in mine],
+        "may_withdraw_all": at_least(user, Role.MANAGER),
+    }
 
 
 # --- who could be asked -----------------------------------------------------------------------------------------

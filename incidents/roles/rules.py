@@ -15,6 +15,9 @@ COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT = (
 ROLES = (COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT)
 """In the order in which the room shows them."""
 
+ROTATING = (COMMANDER, EXPERT)
+"""Roles that a schedule can give."""
+
 _TITLES = {
     COMMANDER: "Commander",
     DEPUTY: "Deputy commander",
@@ -77,6 +80,13 @@ def known_field(role: str, field: str) -> str:
     if role != EXPERT and field:
         return "Only an expert has a field."
     return "At most 40 characters." if len(field) > 40 else ""
+
+
+def may_withdraw(
+    person: int, *, asker: int | None, giver: int | None, commander: int | None, manager: bool
+) -> bool:
+    """Whoever asked, whoever gives the role, the commander, and managers. Ids of people."""
+    return manager or person in {asker, giver, commander}
 
 
 def wants(role: str, *, severity: int) -> bool:

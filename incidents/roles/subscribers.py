@@ -1,6 +1,6 @@
 """What roles do when something happens to an incident, and when the time to accept one is over."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
@@ -11,15 +11,19 @@ from incidents.roles import transitions
 from incidents.transitions import ROLE_ACCEPT, lock_incident
 from timers import registry
 from timers.models import Timer
+from timers.transitions import set_timer
 
 log = structlog.get_logger(__name__)
+
+SEEK_AGAIN = timedelta(seconds=10)
 
 
 @timeline.on(Kind.TRIGGERED, Kind.REOPENED, Kind.SEVERITY_CHANGED)
 def seek(incident: Incident, entry: TimelineEntry) -> None:
     if not transitions.wants_commander(incident):
         return
-    # A schedule that cannot be read must not keep an incident from being opened and paged.
+    # A schedule that cannot be read must not keep an incident from being opened and paged. The timer tries again until
+    # it can, and operators see what it says.
     try:
         with transaction.atomic():
             transitions.seek_commander(incident, now=entry.at)
@@ -28,6 +32,10 @@ def seek(incident: Incident, entry: TimelineEntry) -> None:
     except Exception:
         log.exception("no_commander_asked", incident=incident.pk)
         incident.refresh_from_db(fields=["last_seq", "last_hash"])
+        set_timer(
+            kind=transitions.SEEK, key=str(incident.pk), due_at=entry.at + SEEK_AGAIN, now=entry.at,
+            payload={"incident": incident.pk},
+        )  # fmt: skip
 
 
 @timeline.on(Kind.RESOLVED)

@@ -24,6 +24,7 @@ from incidents.models import (
     Status,
 )
 from incidents.roles import queries, rules
+from incidents.rules import drill_mark
 from incidents.transitions import (
     ROLE_ACCEPT,
     PageRequest,
@@ -99,16 +100,20 @@ def offer_role(
         text = f"{text}; {instead_of} is no longer asked"
     return _ask(
         incident, role=role, field=field, to=to, by=by, giver=giver, accept_seconds=accept_seconds, handing=handing,
-        why=f"{by} asks you", otherwise=_otherwise(role, giver), now=now,
+        why=f"{by} asks you", otherwise=_otherwise(incident, role, giver), now=now,
         text="\n".join([text, *handing.lines()]),
     )  # fmt: skip
 
 
-def _otherwise(role: str, giver: User | None) -> str:
-    """What happens when the asked person does not take it; see _after_no."""
+def _otherwise(incident: Incident, role: str, giver: User | None) -> str:
+    """What happens when the person who was chosen by name does not take it; see _after_no."""
     if giver is not None:
         return f"{giver} keeps it"
-    return "the next who knows the field is asked" if role == RoomRole.EXPERT else "nobody else is asked"
+    return (
+        "the rotation is asked"
+        if role == RoomRole.COMMANDER and wants_commander(incident)
+        else "nobody else is asked"
+    )
 
 
 def _giver(incident: Incident, *, role: str, field: str, to: User, by: User) -> User | None:
@@ -136,15 +141,15 @@ def _withdraw_open(incident: Incident, *, role: str, field: str, now: datetime) 
 def _ask(
     incident: Incident, *, role: str, field: str, to: User, by: User | None, accept_seconds: int, why: str,
     otherwise: str, text: str, now: datetime, giver: User | None = None, asked: int = 1,
-    rotation: RoleRotation | None = None, handing: Handing | None = None,
+    rotation: RoleRotation | None = None, handing: Handing | None = None, searches: bool = False,
 ) -> RoleOffer:  # fmt: skip
     """Write the offer, page the person and set the time. Nobody else is being asked for this role."""
     handing = handing or Handing()
     accept_by = now + timedelta(seconds=accept_seconds)
     offer = RoleOffer.objects.create(
         incident=incident, role=role, field=field, to_user=to, from_user=giver, by=by, rotation=rotation,
-        known=handing.known, in_progress=handing.in_progress, next_steps=handing.next_steps, asked=min(asked, 32_000),
-        offered_at=now, accept_by=accept_by,
+        searches=searches, known=handing.known, in_progress=handing.in_progress, next_steps=handing.next_steps,
+        asked=min(asked, 32_000), offered_at=now, accept_by=accept_by,
     )  # fmt: skip
     [page] = page_people(
         incident, step_key=f"role:{offer.pk}", now=now, purpose=PagePurpose.ROLE, about=offer_topic(offer),
@@ -214,8 +219,12 @@ def decline(*, offer_id: int, by: User, now: datetime, why: str = "") -> RoleOff
 
 @transaction.atomic
 def withdraw(*, offer_id: int, by: User, now: datetime) -> RoleOffer:
-    """Nobody is asked any more. The role stays with whoever has it."""
+    """Nobody is asked any more. The role stays with whoever has it. For whom see `rules.may_withdraw`."""
     incident, offer = _locked(offer_id)
+    if not queries.may_withdraw(offer, by):
+        raise NotAllowed(
+            "Whoever asked or gives the role, the commander, managers and admins may withdraw this."
+        )
     _refuse_when_closed(offer, now=now)
     close_offer(incident, offer, status=OfferStatus.WITHDRAWN, now=now)
     timeline.record(
@@ -264,8 +273,7 @@ def _after_no(
 ) -> None:
     """The next step after somebody did not take a role: the next person, or a word to whoever asked."""
     asker = offer.from_user or offer.by
-    searching = offer.by_id is None or (offer.role == RoomRole.EXPERT and offer.from_user_id is None)
-    if searching:
+    if offer.searches:
         asked = _ask_next(
             incident, role=offer.role, field=offer.field, by=offer.by, asked=offer.asked, rested=missed, now=now,
             why=said,
@@ -276,16 +284,12 @@ def _after_no(
         kept = f" {asker} keeps it." if offer.from_user_id else ""
         notify(
             recipient=asker, dedupe_key=f"role:{offer.pk}:{offer.status}", topic=_topic(incident),
-            urgency=incident.urgency, title=f"{_drill(incident)}{incident.ref}: {said}"[:300],
+            urgency=incident.urgency, title=f"{drill_mark(incident.is_drill)}{incident.ref}: {said}"[:300],
             body=f"{said}{kept} Ask somebody else in the room.", link=f"/incidents/{incident.ref}/", now=now,
             context={"ref": incident.ref, "kind": "role", "drill": incident.is_drill},
         )  # fmt: skip
     if offer.role == RoomRole.COMMANDER:
         seek_commander(incident, now=now)
-
-
-def _drill(incident: Incident) -> str:
-    return "DRILL " if incident.is_drill else ""
 
 
 # --- searching --------------------------------------------------------------------------------------------------
@@ -363,7 +367,7 @@ def _ask_next(
     what = rules.words(role, field)
     asks = f"asked {to} to take {what}"
     return _ask(
-        incident, role=role, field=field, to=to, by=by, accept_seconds=seconds, asked=asked + 1, rotation=rotation,
+        incident, role=role, field=field, to=to, by=by, accept_seconds=seconds, asked=asked + 1, rotation=rotation, searches=True,
         why=" ".join(part for part in (why, source) if part).rstrip("."), otherwise=then, now=now,
         text=f"{asks}. Without an answer in {duration(seconds)}, {then}",
     )  # fmt: skip
@@ -438,6 +442,8 @@ def save_rotation(
         fields["accept_minutes"] = ["From 1 minute to 24 hours."]
     if not 0 <= max_severity <= 4:
         fields["max_severity"] = ["From 0 to 4."]
+    if role not in rules.ROTATING:
+        fields["role"] = [f"One of {', '.join(rules.ROTATING)}."]
     twins = RoleRotation.objects.filter(role=role, field=field, team=team_id).exclude(pk=rotation.pk)
     if twins.exists():
         fields["team"] = ["There is a rotation for this role and these services. Change that one."]

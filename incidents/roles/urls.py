@@ -10,5 +10,6 @@ room: list[URLPattern] = [
     path("<ref:incident_id>/expert/", views.call_expert, name="call_expert"),
     path("<ref:incident_id>/offers/<int:offer_id>/accept/", views.offer_accept, name="offer_accept"),
     path("<ref:incident_id>/offers/<int:offer_id>/decline/", views.offer_decline, name="offer_decline"),
+    path("<ref:incident_id>/offers/<int:offer_id>/withdraw/", views.offer_withdraw, name="offer_withdraw"),
 ]
 """Under /incidents/, in the name space `incidents`."""

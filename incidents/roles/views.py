@@ -1,5 +1,8 @@
 """Giving roles, answering offers, calling experts, and which rotation gives which role."""
 
+from typing import Any
+from urllib.parse import quote
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,7 +18,7 @@ from incidents.models import Incident, RoleHolding, RoleOffer, RoleRotation, Roo
 from incidents.roles import queries, rules, transitions
 from incidents.roles.forms import RotationForm
 from incidents.transitions import assign_role
-from incidents.web import acted, ask_page, room
+from incidents.web import acted, ask_page, load, room
 
 # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -32,6 +35,7 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
         "people": queries.people_to_choose(),
         "fields": queries.fields(),
         "given": {"role": request.GET.get("role", ""), "field": "", "user": ""},
+        "seen": _seen(held),
     }
     if request.method != "POST":
         return ask_page(request, incident, "_role.html", context)
@@ -39,23 +43,38 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
     def act() -> str:
         chosen, field, now = request.POST.get("role", ""), request.POST.get("field", ""), timezone.now()
         title = rules.title(chosen, field.strip()) if chosen in RoomRole.values else ""
+        seen = dict(pair.split(":", 1) for pair in request.POST.get("seen", "").split() if ":" in pair).get(
+            chosen, ""
+        )
+        told = {
+            "incident_id": incident.pk, "role": chosen, "field": field, "by": request.user, "now": now,
+            "seen": int(seen) if seen.isdecimal() and len(seen) < 10 else None,
+        }  # fmt: skip
         if request.POST.get("user") == "nobody":
-            assign_role(
-                incident_id=incident.pk, role=chosen, field=field, user=None, by=request.user, now=now
-            )
+            assign_role(user=None, **told)
             return f"Nobody holds it now: {title}."
         user = queries.chosen(request.POST.get("user", ""))
         if user == request.user or request.POST.get("how") == "assign":
-            assign_role(
-                incident_id=incident.pk, role=chosen, field=field, user=user, by=request.user, now=now
-            )
+            assign_role(user=user, **told)
             return f"{user} is {title[:1].lower()}{title[1:]}."
         transitions.offer_role(
             incident_id=incident.pk, role=chosen, field=field, to=user, by=request.user, now=now
         )
         return f"{user} is asked."
 
-    return acted(request, incident, "_role.html", lambda: context, act)
+    def looked_at_again() -> dict[str, Any]:
+        return {**context, "seen": _seen(queries.holdings(load(incident.pk)))}
+
+    answer = acted(request, incident, "_role.html", looked_at_again, act)
+    if answer.status_code == 409:  # told who has it now, the person may decide again
+        answer.headers["X-Muster-Seen"] = quote(looked_at_again()["seen"])
+    return answer
+
+
+def _seen(held: list[RoleHolding]) -> str:
+    """Who holds which role while the person decides, as a field of the form has it: "commander:7 deputy:0"."""
+    holders = {row.role: row.user_id for row in held if row.role != RoomRole.EXPERT}
+    return " ".join(f"{role}:{holders.get(role, 0)}" for role in rules.ROLES if role != RoomRole.EXPERT)
 
 
 def _holders(held: list[RoleHolding], role: str) -> str:
@@ -146,10 +165,41 @@ def offer_decline(request: HttpRequest, incident: Incident, offer_id: int) -> Ht
     return _answer(request, incident, offer_id, accepts=False)
 
 
-def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts: bool) -> HttpResponse:
-    offer = RoleOffer.objects.select_related("to_user", "from_user", "by").filter(pk=offer_id).first()
-    if offer is None or offer.incident_id != incident.pk:
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
+def offer_withdraw(request: HttpRequest, incident: Incident, offer_id: int) -> HttpResponse:
+    """GET asks, POST asks nobody any more; who may not is told who may."""
+    offer = _offer(incident, offer_id)
+    name = rules.title(offer.role, offer.field)
+    context = {
+        "title": f"Ask {offer.to_user} no more?",
+        "offer": offer,
+        "name": name,
+        "what": rules.words(offer.role, offer.field),
+        "may": queries.may_withdraw(offer, request.user),
+        "given": {},
+    }
+    if request.method != "POST":
+        return ask_page(request, incident, "_role_withdraw.html", context)
+
+    def act() -> str:
+        transitions.withdraw(offer_id=offer.pk, by=request.user, now=timezone.now())
+        return f"{offer.to_user} is no longer asked: {name}."
+
+    return acted(request, incident, "_role_withdraw.html", lambda: context, act)
+
+
+def _offer(incident: Incident, offer_id: int) -> RoleOffer:
+    rows = RoleOffer.objects.select_related("incident", "to_user", "from_user", "by")
+    offer = rows.filter(pk=offer_id, incident=incident).first()
+    if offer is None:
         raise Http404("There is no such offer in this incident.")
+    return offer
+
+
+def _answer(request: HttpRequest, incident: Incident, offer_id: int, *, accepts: bool) -> HttpResponse:
+    offer = _offer(incident, offer_id)
     name = rules.title(offer.role, offer.field)
     context = {
         "title": f"Accept: {name}?" if accepts else f"Decline: {name}?",

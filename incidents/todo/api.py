@@ -12,9 +12,9 @@ from accounts.api import PersonField, PersonRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import StrictSerializer, Text, read_body
 from core.errors import Invalid, Missing
-from incidents import queries as incidents
-from incidents.api import REF, incident_id
-from incidents.models import Incident, Task, TaskStatus
+from incidents.api import REF
+from incidents.models import Task, TaskStatus
+from incidents.refs import incident_id, incident_of
 from incidents.todo import queries, rules, transitions
 
 
@@ -49,14 +49,6 @@ ACT = OpenApiParameter("act", {"type": "string", "enum": list(rules.ACTS)}, Open
 NUMBER = OpenApiParameter("number", {"type": "integer"}, OpenApiParameter.PATH, description="Of the task.")
 
 
-def _incident(ref: str) -> Incident:
-    pk = incident_id(ref)
-    incident = incidents.incident(pk)
-    if incident is None:
-        raise Missing(f"There is no incident INC-{pk}.")
-    return incident
-
-
 def _answer(task: Task, *, status: int = 200) -> Response:
     row = queries.tasks_of(task.incident).get(pk=task.pk)
     return Response(TaskOut(row).data, status=status)
@@ -66,7 +58,7 @@ class Tasks(APIView):
     @extend_schema(responses=TasksOut, operation_id="incidents_tasks_retrieve", parameters=[REF])
     def get(self, request: Request, ref: str) -> Response:
         """All tasks, in the order in which they were added; the first 500."""
-        return Response(TasksOut({"results": queries.tasks_of(_incident(ref))[:500]}).data)
+        return Response(TasksOut({"results": queries.tasks_of(incident_of(ref))[:500]}).data)
 
     @extend_schema(
         request=TaskIn,

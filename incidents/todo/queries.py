@@ -2,15 +2,22 @@
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
-from incidents.models import Incident, Task, TaskStatus
+from accounts.models import User
+from incidents.models import OPEN_STATUSES, Incident, Task, TaskStatus
 
 MOST_SHOWN = 100
 
 
 def tasks_of(incident: Incident) -> QuerySet[Task]:
     return incident.tasks.select_related("assignee", "created_by", "done_by").order_by("number")
+
+
+def waiting_for(user: User) -> QuerySet[Task]:
+    """Open tasks that this person has in incidents that go on, what is due first, then what has no time."""
+    mine = Task.objects.filter(assignee=user, status=TaskStatus.OPEN, incident__status__in=OPEN_STATUSES)
+    return mine.select_related("incident").order_by(F("due_at").asc(nulls_last=True), "pk")
 
 
 def room_context(incident: Incident, now: datetime) -> dict[str, object]:

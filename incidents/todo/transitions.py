@@ -14,6 +14,7 @@ from core.errors import Invalid, Missing, Refused
 from core.words import duration
 from incidents import timeline
 from incidents.models import Incident, Kind, Status, Task, TaskStatus
+from incidents.rules import drill_mark
 from incidents.todo import rules
 from incidents.transitions import check_can_act, clean_text, lock_incident
 from notifications.models import Urgency
@@ -102,12 +103,14 @@ def assign(
 
 
 @transaction.atomic
-def release(*, incident_id: int, number: int, by: User, now: datetime) -> Task:
-    """Nobody has it, so anybody may claim it."""
+def release(*, incident_id: int, number: int, by: User, now: datetime, seen: int | None = None) -> Task:
+    """Nobody has it, so anybody may claim it. `seen` as in `assign`."""
     incident, task = _locked(incident_id, number)
     _refuse_unless(task, "release", now=now)
     if task.assignee is None:
         return task
+    if seen is not None and seen != task.assignee_id:
+        raise Refused(f"{_who_has(task, now)} Nothing was changed.", code="task_taken")
     before = task.assignee if task.assignee != by else None
     task.assignee = task.claimed_at = None
     task.save(update_fields=["assignee", "claimed_at"])
@@ -249,7 +252,7 @@ def _tell(incident: Incident, task: Task, *, by: User, now: datetime) -> None:
 
 
 def _headline(incident: Incident, text: str) -> str:
-    return f"{'DRILL ' if incident.is_drill else ''}{incident.ref}: {text}"[:300]
+    return f"{drill_mark(incident.is_drill)}{incident.ref}: {text}"[:300]
 
 
 def _link(incident: Incident, task: Task) -> str:

@@ -64,19 +64,24 @@ def _act_on(
 ) -> HttpResponse:
     def act() -> str:
         wanted, now = request.POST.get("act", ""), timezone.now()
+        text = request.POST.get("seen", "")
+        seen = int(text) if text.isdecimal() and len(text) < 10 else None
         if wanted == "assign":
-            seen = request.POST.get("seen", "")
             done = transitions.assign(
                 incident_id=incident.pk, number=number, user=chosen(request.POST.get("user", "")), by=request.user,
-                now=now, seen=int(seen) if seen.isdecimal() and len(seen) < 10 else None,
+                now=now, seen=seen,
             )  # fmt: skip
             return f"{done.assignee} has task {done.number}."
+        if wanted == "release":
+            done = transitions.release(
+                incident_id=incident.pk, number=number, by=request.user, now=now, seen=seen
+            )
+            return f"Task {done.number} is free."
         if wanted not in transitions.ACTS:
             raise Invalid("There is no such act.")
         done = transitions.ACTS[wanted](incident_id=incident.pk, number=number, by=request.user, now=now)
         return {
             "claim": f"Task {done.number} is yours.",
-            "release": f"Task {done.number} is free.",
             "done": f"Task {done.number} is done.",
             "reopen": f"Task {done.number} is open again.",
             "drop": f"Task {done.number} is dropped.",

@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api import PersonRef
-from core.errors import Missing
-from incidents import presenters, queries
-from incidents.api import REF, IncidentOut, ServiceRef, SeverityOut, incident_id
+from incidents import presenters
+from incidents.api import REF, IncidentOut, ServiceRef, SeverityOut
 from incidents.models import Phase, Status
+from incidents.refs import incident_of
 
 _CLOCK_STATES = ["calm", "soon", "over"]
 
@@ -80,11 +80,7 @@ class Banner(APIView):
 
 
 def banner_of(ref: str, now: datetime) -> presenters.Banner:
-    pk = incident_id(ref)
-    incident = queries.incident(pk)
-    if incident is None:
-        raise Missing(f"There is no incident INC-{pk}.")
-    return presenters.banner(incident, now)
+    return presenters.banner(incident_of(ref), now)
 
 
 endpoints: list[URLPattern] = [

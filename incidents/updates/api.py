@@ -11,10 +11,10 @@ from rest_framework.views import APIView
 from accounts.api import PersonRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import CursorPagination, StrictSerializer, Text, Whole, read_body
-from core.errors import Missing
-from incidents.api import REF, ServiceRef, SeverityOut, incident_id
-from incidents.models import Incident, Status, Update
+from incidents.api import REF, ServiceRef, SeverityOut
+from incidents.models import Status, Update
 from incidents.presenters import next_update
+from incidents.refs import incident_id, incident_of
 from incidents.updates import queries, transitions
 
 _CLOCK = ["calm", "soon", "over"]
@@ -66,13 +66,8 @@ class Updates(APIView):
     @extend_schema(responses=UpdateOut(many=True), operation_id="incidents_updates_list")
     def get(self, request: Request, ref: str) -> Response:
         """What stakeholders were told, newest first."""
-        pk = incident_id(ref)
-        if not Incident.objects.filter(pk=pk).exists():
-            raise Missing(f"There is no incident INC-{pk}.")
-        pages = CursorPagination()
-        return pages.get_paginated_response(
-            _shown(pages.paginate_queryset(queries.updates_of(pk), request, view=self))
-        )
+        pages, updates = CursorPagination(), queries.updates_of(incident_of(ref).pk)
+        return pages.get_paginated_response(_shown(pages.paginate_queryset(updates, request, view=self)))
 
     @extend_schema(request=UpdateIn, responses={201: UpdateOut}, parameters=[IDEMPOTENCY_KEY])
     @idempotent

@@ -47,7 +47,7 @@ class UpdateForm(forms.Form):
 class SubscribeForm(forms.Form):
     email = forms.EmailField(
         label="To",
-        help_text="In lower case, one address.",
+        help_text="One address, with or without an account here.",
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
     service = forms.ModelChoiceField(

@@ -1,11 +1,13 @@
-"""One update to one address: claimed in its timer's transaction, sent after the commit, recorded in another.
+"""One update to one address: queued in its timer's transaction, claimed when somebody tries it, recorded in another.
 
-The timer is armed again as a lease when the mail is claimed. A worker that is killed leaves it, and the next attempt
-carries the same Message-ID.
+The timer is armed again as a lease when a mail is queued and when it is claimed. A worker that is killed leaves it, and
+the next attempt carries the same Message-ID. Only a claim counts as an attempt: where the timekeeper sends, a mail may
+wait in its queue for longer than a lease.
 """
 
 import time
 import zoneinfo
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
@@ -18,10 +20,9 @@ from django.urls import reverse
 from accounts.permissions import zone_of
 from incidents import timeline
 from incidents.models import Incident, Kind, MailStatus, Subscription, Update, UpdateMail
-from incidents.transitions import lock_incident
 from incidents.updates import queries, rules
 from incidents.updates.links import stop_path
-from incidents.updates.transitions import MAIL, topic
+from incidents.updates.transitions import MAIL, UNREACHED, topic
 from notifications.channels.base import Message
 from notifications.models import AttemptOutcome
 from notifications.sending import attempt
@@ -32,13 +33,19 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
+class Queued:
+    """It is to be tried soon. The same attempt may be queued more than once; the first who claims it has it."""
+
+    mail_id: int
+    number: int
+
+
+@dataclass(frozen=True)
 class Claimed:
     """This attempt is ours. Whoever holds it may use the network, once."""
 
     mail_id: int
-    incident_id: int
     number: int
-    at: datetime
     message: Message
 
 
@@ -47,9 +54,23 @@ def lock(mail_id: int) -> UpdateMail | None:
     return UpdateMail.objects.select_for_update(no_key=True).filter(pk=mail_id).first()
 
 
-def claim_locked(mail: UpdateMail | None, *, now: datetime) -> Claimed | None:
-    """Take the next attempt, for a caller that holds the row's lock. None: there is nothing to send."""
+def queue_locked(mail: UpdateMail | None, *, now: datetime) -> Queued | None:
+    """For a caller that holds the row's lock. None: there is nothing to send."""
     if mail is None or mail.status != MailStatus.WAITING:
+        return None
+    _lease(mail, now=now)
+    return Queued(mail_id=mail.pk, number=mail.attempts + 1)
+
+
+def _lease(mail: UpdateMail, *, now: datetime) -> None:
+    set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.MAIL_LEASE, now=now)
+
+
+@transaction.atomic
+def claim(queued: Queued, *, now: datetime) -> Claimed | None:
+    """Take the attempt, and count it. None: somebody else did, or there is nothing to send any more."""
+    mail = lock(queued.mail_id)
+    if mail is None or mail.status != MailStatus.WAITING or mail.attempts != queued.number - 1:
         return None
     # Read after the lock was granted, so an end of the subscription that came meanwhile counts.
     wanted = (
@@ -59,21 +80,17 @@ def claim_locked(mail: UpdateMail | None, *, now: datetime) -> Claimed | None:
         .first()
     )
     if wanted is None:
-        return _finish(mail, MailStatus.DROPPED)
+        _finish(mail, MailStatus.DROPPED)
+        return None
     if mail.attempts >= rules.MAIL_ATTEMPTS:
         mail.last_error = mail.last_error or "The worker did not report back"
-        return _finish(mail, MailStatus.FAILED)
-    mail.attempts += 1
+        _fail(mail, now=now)
+        return None
+    mail.attempts = queued.number
     mail.save(update_fields=["attempts"])
-    set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.MAIL_LEASE, now=now)
+    _lease(mail, now=now)
     update = Update.objects.select_related("incident__service").get(pk=mail.update_id)
-    return Claimed(
-        mail_id=mail.pk,
-        incident_id=update.incident_id,
-        number=mail.attempts,
-        at=now,
-        message=message_of(mail, update, wanted),
-    )
+    return Claimed(mail_id=mail.pk, number=mail.attempts, message=message_of(mail, update, wanted))
 
 
 def _finish(mail: UpdateMail, status: str) -> None:
@@ -82,13 +99,15 @@ def _finish(mail: UpdateMail, status: str) -> None:
     cancel_timer(kind=MAIL, key=str(mail.pk))
 
 
+def _fail(mail: UpdateMail, *, now: datetime) -> None:
+    """The room hears of it soon, of all that failed together. All who fail in one minute set the same time."""
+    _finish(mail, MailStatus.FAILED)
+    set_timer(kind=UNREACHED, key=str(mail.update_id), due_at=rules.told_at(now), now=now)
+
+
 @transaction.atomic
 def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> None:
     """What became of an attempt. What was sent was sent, however late the news; other late news changes nothing."""
-    is_last = outcome == AttemptOutcome.PERMANENT or (
-        outcome == AttemptOutcome.TRANSIENT and claimed.number >= rules.MAIL_ATTEMPTS
-    )
-    incident = lock_incident(claimed.incident_id) if is_last else None  # before the mail's own lock
     mail = lock(claimed.mail_id)
     if mail is None or mail.status == MailStatus.SENT:
         return
@@ -101,23 +120,35 @@ def record(*, claimed: Claimed, outcome: str, detail: str, now: datetime) -> Non
     mail.last_error = detail[:500]
     if outcome == AttemptOutcome.DROPPED:
         _finish(mail, MailStatus.DROPPED)
-    elif incident is not None:
-        _finish(mail, MailStatus.FAILED)
-        _tell_once(incident, mail, now=now)
+    elif outcome == AttemptOutcome.PERMANENT or mail.attempts >= rules.MAIL_ATTEMPTS:
+        _fail(mail, now=now)
     else:
         mail.save(update_fields=["last_error"])
         set_timer(kind=MAIL, key=str(mail.pk), due_at=now + rules.mail_again(mail.attempts), now=now)
 
 
-def _tell_once(incident: Incident, mail: UpdateMail, *, now: datetime) -> None:
-    """The room hears of the first reader whom an update did not reach. A mail server that is down fails all of them, and
-    the dialog of the next update counts them."""
-    if incident.timeline.filter(kind=Kind.DELIVERY_FAILED, data__update=mail.update_id).exists():
+def tell_the_room(update: Update, incident: Incident, *, now: datetime) -> None:
+    """Who did not get an update, in one entry: when nothing of it is on its way any more, or that takes too long.
+
+    For the timer, which holds the incident's lock.
+    """
+    if rules.may_still_arrive(
+        waiting=update.mails.filter(status=MailStatus.WAITING).exists(), posted_at=update.at, now=now
+    ):
+        set_timer(kind=UNREACHED, key=str(update.pk), due_at=rules.told_at(now), now=now)
+        return
+    entries = incident.timeline.filter(kind=Kind.DELIVERY_FAILED, data__update=update.pk)
+    said = {pk for told in entries.values_list("data__mails", flat=True) for pk in told or ()}
+    failed = list(update.mails.filter(status=MailStatus.FAILED).exclude(pk__in=said))
+    if not failed:
         return
     timeline.record(
         incident, Kind.DELIVERY_FAILED, at=now,
-        text=f"An update did not reach {mail.email} by e-mail: {mail.last_error[:200]}",
-        data={"update": mail.update_id, "mail": mail.pk, "channel": "email", "attempts": mail.attempts},
+        text=rules.unreached(
+            number=queries.number_of(update), emails=[mail.email for mail in failed], of=update.mails.count(),
+            errors=[mail.last_error for mail in failed],
+        ),
+        data={"update": update.pk, "channel": "email", "mails": [mail.pk for mail in failed]},
     )  # fmt: skip
 
 
@@ -194,18 +225,26 @@ def _absolute(path: str) -> str:
 # --- the network ------------------------------------------------------------------------------------------------
 
 
-def dispatch(claimed: Claimed) -> None:
-    network.run(lambda: hand_over(claimed), lane="updates", threads=4)
+def dispatch(queued: Queued, *, now: datetime) -> None:
+    clock = _clock(now)
+    network.run(lambda: hand_over(queued, clock=clock), lane="updates", threads=4, once=queued)
 
 
-def hand_over(claimed: Claimed) -> None:
-    """Send, and record the result. If it can not be recorded, the lease brings the next attempt."""
+def _clock(now: datetime) -> Callable[[], datetime]:
+    """What time it is, from a moment that somebody else named."""
     began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
+
+
+def hand_over(queued: Queued, *, clock: Callable[[], datetime]) -> None:
+    """Claim, send, and record the result. If it can not be recorded, the lease brings the next attempt."""
+    claimed = claim(queued, now=clock())
+    if claimed is None:
+        return
     outcome, detail = attempt(
         channel="email", message=claimed.message, last_look=lambda: _is_still_wanted(claimed)
     )
-    now = claimed.at + timedelta(seconds=time.monotonic() - began)
-    record(claimed=claimed, outcome=outcome, detail=detail, now=now)
+    record(claimed=claimed, outcome=outcome, detail=detail, now=clock())
     log.info("update_mail", mail=claimed.mail_id, attempt=claimed.number, outcome=outcome, detail=detail)
 
 

@@ -1,10 +1,12 @@
 """When stakeholders expect the next word, how often a late one is reminded of, and what a first draft says."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.errors import Invalid
+from incidents.rules import drill_mark
 
 LONGEST_PROMISE = timedelta(hours=24)
 SOONEST_REMINDER = timedelta(minutes=3)
@@ -104,7 +106,7 @@ def template_for(facts: Facts, minutes: Sequence[int]) -> Draft:
 
 def subject(*, severity: int, service: str, number: int, is_drill: bool) -> str:
     """SEV1 Checkout API: update 3. A drill says so in the first word."""
-    return f"{'DRILL ' if is_drill else ''}SEV{severity} {service}: update {number}"
+    return f"{drill_mark(is_drill)}SEV{severity} {service}: update {number}"
 
 
 MAIL_ATTEMPTS = 5
@@ -118,6 +120,30 @@ def mail_again(attempts: int) -> timedelta:
 
 MAIL_LEASE = timedelta(seconds=60)
 """A worker that has not said what became of a mail by then is taken for dead."""
+
+UNREACHED_LATEST = timedelta(minutes=30)
+"""So long after an update the room hears who has not got it, although others may still get it."""
+_NAMED = 5
+
+
+def told_at(now: datetime) -> datetime:
+    """The next full minute: the same for everything that fails until then."""
+    return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
+def may_still_arrive(*, waiting: bool, posted_at: datetime, now: datetime) -> bool:
+    """Whether the word about who was not reached can wait until it is complete."""
+    return waiting and now < posted_at + UNREACHED_LATEST
+
+
+def unreached(*, number: int, emails: Sequence[str], of: int, errors: Sequence[str]) -> str:
+    """Update 2 did not reach 7 of 50 readers by e-mail: a@example.org, … and 2 more. Mostly: 550 nobody here."""
+    names = ", ".join(emails[:_NAMED])
+    more = f" and {len(emails) - _NAMED:,} more" if len(emails) > _NAMED else ""
+    [(error, _)] = Counter(error[:200] for error in errors).most_common(1)
+    mostly = "Mostly: " if len(set(errors)) > 1 else ""
+    readers = "reader" if of == 1 else "readers"
+    return f"Update {number} did not reach {len(emails):,} of {of:,} {readers} by e-mail: {names}{more}. {mostly}{error}"
 
 
 # --- the public page ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from catalog.models import Service
 from core.errors import Missing, MusterError
 from core.forms import show_refusal
 from incidents.models import StatusComponent, Subscription
-from incidents.presenters import STATES, next_update, state
+from incidents.presenters import next_update, state
 from incidents.updates import links, mails, queries, transitions
 from incidents.updates.forms import ComponentForm, SubscribeForm, first_error
 
@@ -39,7 +39,6 @@ def internal(request: HttpRequest) -> HttpResponse:
         "now": now,
         "page": page,
         "running": [(row, state(row.incident), next_update(row.incident, now)) for row in page.running],
-        "over": STATES["resolved"],
         "ended_days": queries.ENDED_DAYS,
         "public": settings.MUSTER_PUBLIC_STATUS,
         "may_manage": at_least(request.user, "manager"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from incidents import timeline
-from incidents.models import Incident, Kind, TimelineEntry, UpdateMail
+from incidents.models import Incident, Kind, TimelineEntry, Update, UpdateMail
 from incidents.transitions import lock_incident
 from incidents.updates import mails, transitions
 from timers.models import Timer
@@ -45,8 +45,19 @@ def _lock_mail(timer: Timer) -> UpdateMail | None:
     return mails.lock(int(timer.key))
 
 
-@handler(transitions.MAIL, queue="deliver", lock=_lock_mail)
+@handler(transitions.MAIL, queue="deliver", lock=_lock_mail, bulk=True)
 def mail(timer: Timer, now: datetime, row: UpdateMail | None) -> None:
-    claimed = mails.claim_locked(row, now=now)
-    if claimed is not None:
-        transaction.on_commit(lambda: mails.dispatch(claimed))
+    queued = mails.queue_locked(row, now=now)
+    if queued is not None:
+        transaction.on_commit(lambda: mails.dispatch(queued, now=now))
+
+
+def _lock_incident_of_update(timer: Timer) -> tuple[Update, Incident]:
+    update = Update.objects.get(pk=int(timer.key))
+    return update, lock_incident(update.incident_id)
+
+
+@handler(transitions.UNREACHED, queue="default", lock=_lock_incident_of_update)
+def unreached(timer: Timer, now: datetime, locked: tuple[Update, Incident]) -> None:
+    update, incident = locked
+    mails.tell_the_room(update, incident, now=now)

@@ -28,13 +28,16 @@ from incidents.models import (
     Update,
     UpdateMail,
 )
+from incidents.rules import drill_mark
 from incidents.transitions import clean_text, lock_incident
 from incidents.updates import queries, rules
 from notifications.transitions import cancel_topic, notify
-from timers.transitions import cancel_timer, set_timer
+from timers.models import Timer
+from timers.transitions import cancel_timer, set_timer, set_timers
 
 OVERDUE = "updates.overdue"
 MAIL = "updates.mail"
+UNREACHED = "updates.unreached"
 
 MAX_IMPACT = 300
 MAX_ACTION = 4000
@@ -207,7 +210,7 @@ def nag(incident: Incident, *, now: datetime) -> None:
 
 
 def _remind(incident: Incident, person: User, *, times: int, late: timedelta, now: datetime) -> None:
-    drill = "DRILL " if incident.is_drill else ""
+    drill = drill_mark(incident.is_drill)
     since = f"{duration(late)} ago" if late >= timedelta(minutes=1) else "now"
     notify(
         recipient=person,
@@ -237,14 +240,13 @@ def _remind(incident: Incident, person: User, *, times: int, late: timedelta, no
 
 
 def _mail(update: Update, incident: Incident, *, now: datetime) -> int:
-    """A row for each address and a timer for each row, in this transaction. How many."""
+    """A row for each address and a timer for each row, in two statements. How many."""
     wanted = queries.subscriptions_for(incident)
     mails = UpdateMail.objects.bulk_create(
         UpdateMail(update=update, subscription=subscription, email=subscription.email)
         for subscription in wanted
     )
-    for mail in mails:
-        set_timer(kind=MAIL, key=str(mail.pk), due_at=now, now=now)
+    set_timers([Timer(kind=MAIL, key=str(mail.pk), due_at=now) for mail in mails], now=now)
     return len(mails)
 
 

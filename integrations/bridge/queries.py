@@ -7,10 +7,20 @@ from integrations.models import BridgeMessage, ChatBridge, MessageStatus
 SHOWN = 20
 
 
-def bridge_list() -> QuerySet[ChatBridge]:
-    return ChatBridge.objects.select_related("service").annotate(
-        waiting=Count("messages", filter=Q(messages__status=MessageStatus.WAITING))
+def bridge_list(*, text: str = "", state: str = "") -> QuerySet[ChatBridge]:
+    """By name; `text` narrows by name or service. `state`: on, off (disabled), or failing."""
+    found = (
+        ChatBridge.objects.select_related("service")
+        .annotate(waiting=Count("messages", filter=Q(messages__status=MessageStatus.WAITING)))
+        .order_by("name", "pk")
     )
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(service__name__icontains=text))
+    if state == "off":
+        return found.filter(disabled_at__isnull=False)
+    if state == "failing":
+        return found.filter(disabled_at__isnull=True).exclude(last_error="")
+    return found.filter(disabled_at__isnull=True) if state == "on" else found
 
 
 def bridges_of(incident: Incident) -> list[ChatBridge]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from incidents.rules import drill_mark
+
 LEASE = timedelta(seconds=90)
 """Longer than one attempt can take; then another worker tries."""
 GATHER = timedelta(seconds=1)
@@ -35,7 +37,7 @@ class Line:
 
 def title(*, ref: str, severity: int, name: str, state: str, is_drill: bool) -> str:
     """The banner in a line. A drill says so first."""
-    return defused(f"{'DRILL ' if is_drill else ''}SEV{severity} {name} ({ref}): {state}")[:240]
+    return defused(f"{drill_mark(is_drill)}SEV{severity} {name} ({ref}): {state}")[:240]
 
 
 def taken(lines: Sequence[Line], *, link: str) -> tuple[list[int], str]:

@@ -28,7 +28,7 @@ from timers.transitions import cancel_timer, set_timer
 SEND = "bridge.send"
 TRY = "bridge.try"
 
-TALK = {Kind.NOTE, Kind.DECISION}
+TALK = {Kind.NOTE, Kind.DECISION, Kind.AMENDED}
 BANNER = {
     Kind.TRIGGERED, Kind.ACKNOWLEDGED, Kind.UNACKNOWLEDGED, Kind.CONTAINED, Kind.RESOLVED, Kind.REOPENED,
     Kind.SEVERITY_CHANGED, Kind.IMPACT_CHANGED, Kind.ROLE_ASSIGNED, Kind.UPDATE_POSTED,
@@ -186,7 +186,7 @@ def claim(*, bridge_id: int, incident: Incident, now: datetime) -> Claimed | Non
         queries.waiting(bridge_id, incident.pk).update(status=MessageStatus.DROPPED)
         return None
     lines = [
-        rules.Line(entry.seq, entry.at, entry.actor_name, entry.text)
+        rules.Line(entry.seq, entry.at, entry.actor_name, _words(entry))
         for entry in queries.entries(incident.pk, [row.seq for row in rows])
     ]
     link = urljoin(f"{settings.MUSTER_BASE_URL}/", reverse("incidents:detail", args=[incident.pk]))
@@ -198,6 +198,10 @@ def claim(*, bridge_id: int, incident: Incident, now: datetime) -> Claimed | Non
         bridge_id=bridge_id, incident_id=incident.pk, seqs=tuple(seqs), number=number, url=bridge.apprise_url,
         title=_title(incident), body=body, at=now,
     )  # fmt: skip
+
+
+def _words(entry: TimelineEntry) -> str:
+    return f"amended: {entry.text}" if entry.kind == Kind.AMENDED else entry.text
 
 
 def _title(incident: Incident) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -20,6 +21,8 @@ from integrations.bridge.forms import BridgeChangeForm, BridgeForm
 from integrations.bridge.transitions import Secrets
 from integrations.models import ChatBridge
 
+PER_PAGE = 50
+
 
 @require_safe
 @never_cache
@@ -29,8 +32,14 @@ def bridge_list(request: HttpRequest) -> HttpResponse:
 
 
 def _list(request: HttpRequest, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
+    chosen = {name: request.GET.get(name, "").replace("\x00", "")[:100].strip() for name in ("q", "state")}
+    found = queries.bridge_list(text=chosen["q"], state=chosen["state"])
+    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
-        "bridges": list(queries.bridge_list()),
+        "page": page,
+        "bridges": page.object_list,
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
         "form": form or BridgeForm(),
         "may_edit": at_least(request.user, "manager"),
         "now": timezone.now(),

@@ -67,13 +67,17 @@
     for (const el of list) {
       const at = Date.parse(el.dateTime);
       if (!at) continue;
-      const text = say(at, el.dataset.t);
-      if (el.textContent !== text) el.textContent = text;
+      write(el, say(at, el.dataset.t));
     }
   };
 
   // --- counting -------------------------------------------------------------------------------------------------
-  const write = (el, text) => { if (el.textContent !== text) el.textContent = text; };
+  // The text node stays: a new one has the browser look through the style of much more than this element.
+  const write = (el, text) => {
+    const only = el.firstChild;
+    if (only && only === el.lastChild && only.nodeType === Node.TEXT_NODE) { if (only.data !== text) only.data = text; }
+    else if (el.textContent !== text) el.textContent = text;
+  };
   const said = new Set();
   const announce = (text) => {
     const line = document.getElementById("say");
@@ -126,5 +130,5 @@
   loop();
   document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(); });
 
-  window.Muster = Object.assign(window.Muster || {}, { now, setServerTime, clock, words, say });
+  window.Muster = Object.assign(window.Muster || {}, { now, setServerTime, clock, words, say, write });
 })();

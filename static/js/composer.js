@@ -186,18 +186,28 @@
 
   // --- sending ------------------------------------------------------------------------------------------------------
   // The answer to a message is the message as everybody sees it, so it is there even when the live stream is late.
+  // A key for each message: sent again because its answer was lost, also after a reload, it is not stored twice.
+  const key = $("#composer-key"), tried = `${draft}.key`;
+  if (store.get(tried)) key.value = store.get(tried);
+  const renew = () => {
+    key.value = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    store.set(tried, "");
+  };
+  form.addEventListener("htmx:responseError", (e) => { if (e.detail.xhr.getResponseHeader("X-Muster-Arrived")) renew(); });
   let sent = "", taken = [];
   form.addEventListener("htmx:configRequest", (e) => {
     if (e.detail.elt !== form) return;
     // Enter twice on a slow line: the first took it all, and the second, which waited for it, finds nothing.
     if (!say.value.trim() && !picker.files.length) { e.preventDefault(); say.focus(); return; }
     e.detail.parameters.after = window.Muster.lastSeq();
+    store.set(tried, key.value);
     sent = say.value;
     taken = [...picker.files];
   });
   form.addEventListener("htmx:beforeSwap", (e) => { if (e.target === form) e.detail.shouldSwap = false; });
   form.addEventListener("htmx:afterRequest", (e) => {
     if (!e.detail.successful || e.detail.elt !== form) return;
+    renew();
     // What was typed or added while it was on its way stays.
     if (say.value === sent) say.value = "";
     store.set(draft, say.value);

@@ -19,7 +19,8 @@
   const SILENCE = 5000;   // then the page says that it is not live
   const GIVE_UP = 9000;   // then the connection is taken for dead
   const REST = 30000;     // hidden for so long, the page lets its connection go: browsers have six for a host
-  const SLICE = 12;       // ms of work before typing gets its turn
+  const SLICE = 8;        // ms of work before typing gets its turn
+  const MOST = 30;        // entries of a slice, as the browser then lays them out
 
   let seen = M.lastSeq ? M.lastSeq() : 0;   // every entry up to this one is here
   let source = null, timer = 0, retryAt = 0, tries = 0;
@@ -196,21 +197,24 @@
     soon();
   };
   const soon = () => { if (!working) working = setTimeout(work, 0); };
+  // Not before the browser has drawn what the last slice brought; a hidden page draws nothing.
+  const goOn = () => {
+    if (document.hidden) { soon(); return; }
+    working = setTimeout(work, 250);
+    requestAnimationFrame(() => { clearTimeout(working); working = setTimeout(work, 0); });
+  };
   const work = () => {
     working = 0;
     const until = performance.now() + SLICE;
-    while (waiting.length && performance.now() < until) {
+    for (let most = MOST; waiting.length && most && performance.now() < until; most -= 1) {
       // An entry, and after it the new version of the older one that it is about.
       const entries = [...parse(waiting.shift()).children].filter((el) => el.matches("li"));
       if (!entries.length) continue;
       groups.add(entries[0].dataset.group || "course");
       got += 1;
-      for (const li of entries) {
-        localise(li);
-        if (M.place) M.place(li);
-      }
+      if (M.place) entries.forEach((li) => M.place(li));
     }
-    if (waiting.length) { soon(); return; }
+    if (waiting.length) { goOn(); return; }
     if (pendingSlots !== null) { const html = pendingSlots; pendingSlots = null; swap(html); }
     if (got) tell();
   };

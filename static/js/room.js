@@ -15,11 +15,14 @@
   const before = (el) => { while (el && !el.dataset.seq) el = el.previousElementSibling; return el; };
   const last = () => before(feed.lastElementChild);
   const nearEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight <= 48;
-  let follow = true, unseen = 0, loadingEarlier = false;
-  const toEnd = () => { box.scrollTop = box.scrollHeight; };
+  let follow = true, unseen = 0, loadingEarlier = false, drawn = 0, end = 0;
+  const toEnd = () => { box.scrollTop = box.scrollHeight; end = box.scrollTop; };
+  // Where the end is, is known once the browser has laid out what came, so it is asked once for each picture.
+  const toEndSoon = () => { drawn = drawn || requestAnimationFrame(() => { drawn = 0; if (follow) toEnd(); }); };
+  const atEnd = () => (drawn && box.scrollTop >= end - 48) || nearEnd();
   const showPill = () => {
     pill.hidden = follow;
-    $("span", pill).textContent = unseen ? `${unseen} new` : "To now";
+    window.Muster.write($("span", pill), unseen ? `${unseen} new` : "To now");
   };
   const seen = () => { unseen = 0; showPill(); };
   // Every entry up to this one is here or was left out by the filter in the address.
@@ -51,21 +54,22 @@
   };
 
   new MutationObserver((changes) => {
-    let fresh = 0, shown = 0;
+    let shown = 0;
+    const fresh = [];
     for (const c of changes) for (const n of c.addedNodes) {
       if (n.nodeType !== 1 || !n.matches("[data-seq]")) continue;
       if (loadingEarlier || refilled.has(n) || "echo" in n.dataset) continue;
-      fresh += 1;
+      fresh.push(n);
       if (["all", n.dataset.group].includes(feed.dataset.show)) shown += 1;
-      count(n, 1);
     }
-    if (!fresh) return;
+    if (!fresh.length) return;
+    count(fresh);
     if (document.hidden) newLine(changes);
-    if (follow) toEnd();
+    if (follow) toEndSoon();
     else { unseen += shown; showPill(); }
   }).observe(feed, { childList: true });
 
-  box.addEventListener("scroll", () => { follow = nearEnd(); if (follow) seen(); else showPill(); }, { passive: true });
+  box.addEventListener("scroll", () => { follow = atEnd(); if (follow) seen(); else showPill(); }, { passive: true });
   new ResizeObserver(() => { if (follow) toEnd(); }).observe(box);
   pill.addEventListener("click", () => { follow = true; toEnd(); seen(); box.focus({ preventScroll: true }); });
 
@@ -96,7 +100,8 @@
       const el = $(".count", tab), now = $(`a[data-show-only="${tab.dataset.showOnly}"] .count`, page);
       if (el && now) el.textContent = now.textContent;
     }
-    later.forEach((li) => { li.classList.remove("is-away"); count(li, 1); });
+    later.forEach((li) => li.classList.remove("is-away"));
+    count(later);
     newest = Math.max(newest, upto);
     if (window.htmx) htmx.process(feed);
     fold();
@@ -123,10 +128,11 @@
     history.replaceState(history.state, "", tab.href);
     toEnd();
   };
-  const count = (li, by) => {
-    for (const group of ["all", li.dataset.group]) {
-      const el = group && $(`[data-show-only="${group}"] .count`);
-      if (el) el.textContent = String(Number(el.textContent) + by);
+  const count = (more) => {
+    for (const tab of tabs) {
+      const group = tab.dataset.showOnly, el = $(".count", tab);
+      const by = group === "all" ? more.length : more.filter((li) => li.dataset.group === group).length;
+      if (el && by) window.Muster.write(el, String(Number(el.textContent) + by));
     }
   };
   tabs.forEach((tab) => tab.addEventListener("click", (e) => {
@@ -175,6 +181,13 @@
     fold();
     box.scrollTop = box.scrollHeight - below;
     setTimeout(() => { loadingEarlier = false; });
+  });
+
+  // What the viewer may do is read again with #acts; the style of what all viewers share goes by it.
+  document.addEventListener("htmx:afterSettle", () => {
+    const acts = $("#acts");
+    const may = $("#acts-why") ? "none" : acts && "withdraws" in acts.dataset ? "all" : "";
+    if (acts && may !== (room.dataset.acts || "")) { if (may) room.dataset.acts = may; else delete room.dataset.acts; }
   });
 
   // --- moving through entries ---------------------------------------------------------------------------------------

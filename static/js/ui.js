@@ -111,23 +111,25 @@
     if (line) { line.hidden = !text; $("span", line).textContent = text; }
     return Boolean(line);
   };
-  const sentence = (xhr) => {
+  // A form with data-once carries a key: what arrived before does not happen twice.
+  const again = (form, otherwise) => ("once" in form.dataset ? "Send it again: it will not be there twice." : otherwise);
+  const sentence = (xhr, form) => {
     if (xhr.getResponseHeader("X-Muster-Sentence")) return xhr.responseText.trim();
     if (xhr.status === 403) return "Not done: you have no right to it, or your sign-in ended. Reload the page to see.";
     if (xhr.status === 404) return "Not done: it is no longer there.";
-    return `The server answered ${xhr.status}. Your text is kept. Look whether it happened, then try again.`;
+    return `The server answered ${xhr.status}. Your text is kept. ${again(form, "Look whether it happened, then try again.")}`;
   };
   document.addEventListener("htmx:responseError", (e) => {
     const { elt, xhr, requestConfig } = e.detail;
     if (requestConfig.verb === "get") return; // a panel that could not be read shows what it has
-    const text = sentence(xhr), seen = xhr.getResponseHeader("X-Muster-Seen");
+    const text = sentence(xhr, elt), seen = xhr.getResponseHeader("X-Muster-Seen");
     if (seen !== null && elt.elements && elt.elements.seen) elt.elements.seen.value = decodeURIComponent(seen);
     if (!refuse(elt, text)) note(text, { bad: true });
     if (xhr.status === 409) document.body.dispatchEvent(new CustomEvent("incident:changed", { bubbles: true }));
   });
   document.addEventListener("htmx:sendError", (e) => {
     if (e.detail.requestConfig.verb === "get") return;
-    const text = "No answer: the connection is gone. Your text is kept. Look whether it happened before you send it again.";
+    const text = `No answer: the connection is gone. Your text is kept. ${again(e.detail.elt, "Look whether it happened before you send it again.")}`;
     if (!refuse(e.detail.elt, text)) note(text, { bad: true });
   });
 
@@ -156,11 +158,12 @@
   // "you", in what all viewers share
   const mark = (within) => {
     if (!me) return;
+    if (within.dataset && within.dataset.person === me) within.dataset.me = "";
     for (const el of $$(`[data-person="${CSS.escape(me)}"]`, within)) el.dataset.me = "";
   };
   mark(document);
   new MutationObserver((changes) => {
-    for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n.parentElement || n);
+    for (const c of changes) for (const n of c.addedNodes) if (n.nodeType === 1) mark(n);
   }).observe(document.body, { childList: true, subtree: true });
 
   // New entries are read out politely, by the feed itself; that somebody is paged is said at once.

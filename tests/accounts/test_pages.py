@@ -105,13 +105,33 @@ def test_people_are_found_by_name_and_come_in_pages(client: Client) -> None:
     assert client.get("/people/?q=%00&page=x").status_code == 200
 
 
+def test_people_and_teams_are_narrowed_by_the_address(client: Client) -> None:
+    sign_in(client, role=Role.VIEWER, full_name="Zoe")
+    ravi = make_user(full_name="Ravi", role=Role.MANAGER, expertise=["network"])
+    make_user(full_name="Gone", is_active=False)
+    make_team("Payments", members=[ravi])
+    make_team("Search", members=[])
+
+    def named(query: str) -> list[str]:
+        return [str(row) for row in client.get(query).context["page"]]
+
+    assert named("/people/") == ["Ravi", "Zoe"]
+    for narrow in ("role=manager", "team=payments", "q=Network", "team=payments&role=manager&q=rav"):
+        assert named(f"/people/?{narrow}") == ["Ravi"], narrow
+    assert named("/people/?state=inactive") == ["Gone"]
+    for nothing in ("team=none", "role=king", "team=%00x"):
+        assert named(f"/people/?{nothing}") == [], nothing
+    assert named("/teams/?q=pay") == ["Payments"]
+    assert "led by" not in client.get("/teams/").content.decode()
+
+
 def test_lists_cost_the_same_whatever_their_length(
     client: Client, django_assert_max_num_queries: Any
 ) -> None:
     sign_in(client)
     team = make_team("Payments", members=[make_user() for _ in range(40)])
     for address in ("/people/", "/teams/", f"/teams/{team.slug}/"):
-        with django_assert_max_num_queries(6):
+        with django_assert_max_num_queries(7):
             assert client.get(address).status_code == 200
 
 

@@ -1,9 +1,13 @@
 """The channel for programs: messages, decisions, amendments, marks."""
 
+from typing import Any
+
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 
 from accounts.models import User
-from incidents.models import Incident, Kind
+from incidents.models import Attachment, Incident, Kind
 from notifications.models import Notification
 from tests.api.conftest import Api
 from tests.factories.accounts import make_token
@@ -79,3 +83,45 @@ def test_a_wrong_body_names_the_field(api: Api, ref: str, path: str, body: dict,
 def test_an_entry_that_is_not_there_is_404(api: Api, ref: str, seq: int) -> None:
     body = {"mark": "pin", "on": True}
     assert api.post(f"incidents/{ref}/entries/{seq}/mark/", body).status_code == 404
+
+
+def send_files(api: Api, ref: str, *files: tuple[str, bytes], key: str = "", **fields: str) -> Any:
+    sent = [SimpleUploadedFile(name, data) for name, data in files]
+    headers = api.headers | ({"Idempotency-Key": key} if key else {})
+    return Client().post(f"/api/v1/incidents/{ref}/messages/", {**fields, "files": sent}, headers=headers)
+
+
+def test_files_come_as_a_form_with_the_checks_of_the_room_and_once_per_key(
+    api: Api, api_of: Any, viewer: User, ref: str, settings: Any
+) -> None:
+    settings.MUSTER_ATTACHMENT_MB = 1
+    first = api.post(f"incidents/{ref}/messages/", {"text": "look"}).json()["seq"]
+    for _ in range(2):
+        made = send_files(
+            api, ref, ("app.log", b"5xx"), ("b.txt", b"<b>"), key="k", text="logs", reply_to=str(first)
+        )
+        assert made.status_code == 201, made.content
+    entry = made.json()
+    assert (entry["text"], entry["data"]["reply_to"]) == ("logs", first)
+    assert [(file["name"], file["type"], file["bytes"]) for file in entry["data"]["attachments"]] == [
+        ("app.log", "text/plain", 3), ("b.txt", "text/plain", 3),
+    ]  # fmt: skip
+    reused = send_files(
+        api, ref, ("app.log", b"4xx"), ("b.txt", b"<b>"), key="k", text="logs", reply_to=str(first)
+    )
+    assert (reused.status_code, reused.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert send_files(api, ref, ("only.log", b"x")).json()["text"] == "attached only.log"
+
+    stored, written = Attachment.objects.count(), Incident.objects.get().last_seq
+    for files, fields, wrong in (
+        ([("a.png", b"<html>")], {}, "files"), ([("big.log", b"x" * (1024 * 1024 + 1))], {}, "files"),
+        ([("empty.log", b"")], {}, "files"), ([(f"{n}.log", b"x") for n in range(6)], {}, "files"),
+        ([], {"text": " "}, "text"), ([], {"text": "x", "colour": "red"}, "colour"),
+        ([("a.log", b"x")], {"reply_to": "none"}, "reply_to"),
+    ):  # fmt: skip
+        refused = send_files(api, ref, *files, **fields)
+        assert (refused.status_code, list(refused.json()["error"]["fields"])) == (400, [wrong]), fields
+    assert send_files(api_of(viewer), ref, ("a.log", b"x")).status_code == 403
+    assert send_files(Api(), ref, ("a.log", b"x")).status_code == 401
+    assert (Attachment.objects.count(), Incident.objects.get().last_seq) == (stored, written)
+    assert stored == 3

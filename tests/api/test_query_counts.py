@@ -8,6 +8,7 @@ from django.utils import timezone
 from accounts.models import User
 from escalation.rules import TargetData
 from incidents import transitions
+from incidents.models import RoleRotation
 from tests.api.conftest import Api
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
@@ -35,6 +36,7 @@ def fill(count: int, responder: User) -> None:
         service = make_service(team=team, primary_responder=people[0], secondary_responder=people[1])
         schedule = make_schedule(people=people, team=team)
         targets = [TargetData(kind="schedule", id=schedule.pk), TargetData(kind="team", id=team.pk)]
+        RoleRotation.objects.create(role="commander", schedule=schedule, team=team, max_severity=0)
         make_policy(tier(1, people[0], targets=targets), tier(2, *people), service=service)
         incident = transitions.declare(
             service=service, title=f"No {number}", severity=1, by=responder, now=now
@@ -50,6 +52,7 @@ def fill(count: int, responder: User) -> None:
         ("incidents/?limit=200", 2),
         ("incidents/?limit=200&status=open&severity=1&q=no", 2),
         ("policies/?limit=200", 9),
+        ("rotations/?limit=200", 2),
         ("services/?limit=200", 4),
         ("schedules/?limit=200", 5),
         ("teams/?limit=200", 3),

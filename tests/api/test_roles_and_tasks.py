@@ -5,8 +5,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from incidents import transitions
-from incidents.models import Incident, OfferStatus, RoleOffer
+from incidents.models import Incident, OfferStatus, RoleOffer, RoleRotation
+from tests.factories.accounts import make_team
 from tests.factories.catalog import make_service
+from tests.factories.oncall import make_schedule
 
 pytestmark = pytest.mark.django_db
 
@@ -81,3 +83,50 @@ def test_adding_a_task_again_with_the_same_key_adds_one(api, incident):
     for _ in range(2):
         api.post(f"incidents/{incident.ref}/tasks/", {"title": "x"}, Idempotency_Key="once")
     assert incident.tasks.count() == 1
+
+
+def test_a_rotation_is_written_read_and_removed_by_managers_alone(api, api_of, responder, manager):
+    team, schedule = make_team("Payments"), make_schedule("Incident commanders", people=[responder])
+    wanted = {"role": "commander", "schedule": schedule.slug, "team": team.slug, "max_severity": 1}
+    refused = api.post("rotations/", wanted)
+    assert (refused.status_code, RoleRotation.objects.count()) == (403, 0)
+    assert refused.json()["error"]["message"].startswith("Managers and admins may do this.")
+
+    made = api_of(manager).post("rotations/", wanted, Idempotency_Key="once")
+    assert made.status_code == 201, made.content
+    rotation = made.json()
+    assert rotation == {
+        "id": rotation["id"], "role": "commander", "field": "", "accept_seconds": 300, "max_severity": 1,
+        "schedule": {"id": schedule.pk, "slug": schedule.slug, "name": "Incident commanders"},
+        "team": {"id": team.pk, "slug": team.slug, "name": "Payments"},
+    }  # fmt: skip
+    assert api_of(manager).post("rotations/", wanted, Idempotency_Key="once").json() == rotation
+    twin = api_of(manager).post("rotations/", wanted)
+    assert (twin.status_code, list(twin.json()["error"]["fields"])) == (400, ["team"])
+
+    expert = api_of(manager).post(
+        "rotations/", {"role": "expert", "field": " Network ", "schedule": schedule.pk}
+    )
+    assert (expert.json()["field"], expert.json()["team"], expert.json()["max_severity"]) == (
+        "network",
+        None,
+        2,
+    )
+    first = api.get("rotations/?limit=1").json()
+    assert [row["id"] for row in first["results"]] == [rotation["id"]]
+    assert [row["id"] for row in api.get(first["next"]).json()["results"]] == [expert.json()["id"]]
+
+    at = f"rotations/{rotation['id']}/"
+    for body, field in (
+        ({**wanted, "role": "scribe"}, "role"), ({**wanted, "field": "network"}, "field"),
+        ({**wanted, "schedule": "nowhere"}, "schedule"), ({**wanted, "accept_seconds": 5}, "accept_seconds"),
+        ({**wanted, "max_severity": 7}, "max_severity"), ({**wanted, "colour": "red"}, "colour"),
+    ):  # fmt: skip
+        answer = api_of(manager).put(at, body)
+        assert (answer.status_code, list(answer.json()["error"]["fields"])) == (400, [field]), body
+    assert (api.put(at, wanted).status_code, api.delete(at).status_code) == (403, 403)
+    assert api.get(at).json() == rotation
+    changed = api_of(manager).put(at, {**wanted, "team": None, "accept_seconds": 600})
+    assert (changed.json()["team"], changed.json()["accept_seconds"]) == (None, 600)
+    assert api_of(manager).delete(at).status_code == 204
+    assert (api.get(at).status_code, api_of(manager).put(at, wanted).status_code) == (404, 404)

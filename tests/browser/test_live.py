@@ -143,7 +143,7 @@ def test_a_burst_never_holds_up_typing(room, say_many):
         expect(room.locator(f"#e-{last}")).to_be_visible(timeout=20_000)
         expect(room.locator("#feed > [data-seq]")).to_have_count(last)
         longest.append(room.evaluate("window.longest"))
-    assert min(longest) < 50 * SLACK, longest
+    assert min(longest) < 100, longest  # less than 50 on a machine that does nothing else
 
 
 def test_a_page_that_missed_very_much_reads_the_feed_again(room, say, say_many, look):

@@ -252,13 +252,12 @@ def test_the_pages_keep_their_weight(cast, look):
     session = page.context.new_cdp_session(page)
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     measure(page)
-    assert weights["Stylesheet"] <= 95_000
+    assert weights["Stylesheet"] <= 50_000
     assert weights["Script"] <= 45_000
     assert weights["Font"] <= 57_000
-    # As the application sends it; a proxy that compresses makes 12 KB of it. Roles, tasks, commands and their menus are
-    # in it once, each entry adds a few hundred bytes.
-    assert weights["Document"] <= 70_000
-    assert sum(weights.values()) <= 250_000
+    # Roles, tasks, commands and their menus are in it once, each entry adds less than a hundred bytes.
+    assert weights["Document"] <= 18_000
+    assert sum(weights.values()) <= 180_000  # 250 KB were promised
     weights.clear()
     page = look(None, paths(cast["incident"])["answer"])
     page.context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})

@@ -113,6 +113,36 @@ def test_a_draft_survives_a_reload_and_a_refusal(incident, ines, look):
     look.reports[:] = [report for report in look.reports if "400" not in report]
 
 
+def test_a_message_whose_answer_is_lost_is_sent_again_also_after_a_reload_and_stored_once(
+    incident, ines, look
+):
+    page = look(ines, room_of(incident))
+    is_live(page)
+    note = f"**{room_of(incident)}note/"
+
+    def lose(route):
+        route.fetch()
+        route.abort()
+
+    page.route(note, lose)
+    page.fill("#say-text", "rolling back")
+    page.click("#composer button:not([type])")
+    expect(page.locator("#composer [data-refused]")).to_contain_text(
+        "Send it again: it will not be there twice."
+    )
+    page.unroute(note)
+    page.reload()
+    is_live(page)
+    page.click("#composer button:not([type])")
+    expect(page.locator("#say-text")).to_have_value("")
+    page.fill("#say-text", "rolling back")  # the same words once more are another message
+    page.click("#composer button:not([type])")
+    expect(page.locator("#say-text")).to_have_value("")
+    expect(page.locator("#feed .talk", has_text="rolling back")).to_have_count(2)
+    assert incident.timeline.filter(kind=Kind.NOTE).count() == 2
+    look.reports[:] = [text for text in look.reports if "ERR_FAILED" not in text and "sendError" not in text]
+
+
 def test_the_feed_follows_at_its_end_and_keeps_still_for_a_reader(incident, ines, ravi, look):
     for number in range(60):
         transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ravi, now=timezone.now())
@@ -293,4 +323,4 @@ def test_a_burst_of_entries_arrives_whole_and_never_holds_up_typing(incident, in
         longest.append(page.evaluate("window.longest"))
     order = page.eval_on_selector_all("#feed li[data-seq]", "all => all.map((li) => Number(li.dataset.seq))")
     assert order == list(range(1, 303))
-    assert min(longest) < 200, longest
+    assert min(longest) < 100, longest  # less than 50 on a machine that does nothing else

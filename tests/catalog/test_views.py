@@ -64,7 +64,7 @@ def test_list_shows_owner_counts_and_gaps(viewer, ines, ravi):
     seen = text_of(viewer.get(page("service_list")))
 
     assert "checkout-api Critical Payments Ines Okafor Ravi Menon 1 0" in seen
-    assert "ledger-db Medium 0 1 No owning team and" in seen
+    assert "ledger-db Medium no team nobody nobody 0 1 No owning team and" in seen
 
 
 def test_list_pages_and_filters_in_a_constant_number_of_queries(viewer, django_assert_num_queries):

@@ -243,6 +243,14 @@ def test_the_list_of_policies_asks_the_same_few_questions_however_many_there_are
     sign_in(client, Role.VIEWER)
     for number in range(20):
         make_policy(tier(1, cast["ada"]), name=f"Policy of {number}")
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         answer = client.get(reverse("escalation:policy_list"))
     assert answer.context["page"].paginator.count == 21
+    url = reverse("escalation:policy_list")
+    narrowed = client.get(url, {"q": "policy of 7"})
+    assert [policy.name for policy in narrowed.context["page"]] == ["Policy of 7"]
+    assert 'value="policy of 7"' in narrowed.content.decode()
+    for nothing in ({"team": "no-such-team"}, {"q": "\x00zzz"}):
+        page = client.get(url, nothing)
+        assert (page.status_code, list(page.context["page"])) == (200, [])
+        assert "Clear the filters" in page.content.decode()

@@ -210,8 +210,8 @@ def test_a_stranger_and_another_incident_get_no_file(incident, ines):
 def test_without_script_a_refused_file_keeps_the_words(incident, ines):
     address = reverse("incidents:note", args=[incident.pk])
     file = SimpleUploadedFile("a.png", HTML)
-    page = (
-        signed_in(ines).post(address, {"text": "see <this>", "files": [file]}, follow=True).content.decode()
-    )
-    assert "a.png says PNG and is not one." in page
+    answer = signed_in(ines).post(address, {"text": "see <this>", "files": [file]})
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "a.png says PNG and is not one. It is text. Choose the files again." in page
     assert "see &lt;this&gt;</textarea>" in page

@@ -1,7 +1,9 @@
 """Roles: who holds them, who is asked, and that there is always somebody responsible and a next step."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -187,12 +189,26 @@ def test_who_declines_is_followed_at_once_but_nobody_is_asked_twice_in_a_row(rot
     assert incident.offers.get(status=OfferStatus.OPEN).to_user == ines
 
 
-def test_a_worker_that_is_killed_and_another_ask_the_next_once(rotation):
+def test_a_worker_that_dies_in_the_middle_leaves_it_to_another_which_asks_the_next_once(
+    rotation, monkeypatch
+):
     incident = open_incident(1)
     timer = Timer.objects.get(kind="roles.accept")
     at = NOW + 5 * MINUTE
+
+    class Died(BaseException):
+        """The connection ends with the process, and the transaction with the connection."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(roles, "_after_no", die)  # it has written that nobody answered, and asked nobody
+        fire(timer_id=timer.pk, now=at, by="test")
+    assert [status for _, status in asked(incident)] == [OfferStatus.OPEN]
     assert [fire(timer_id=timer.pk, now=at, by="test") for _ in range(2)] == [True, False]
     assert [status for _, status in asked(incident)] == [OfferStatus.MISSED, OfferStatus.OPEN]
+    assert len(texts(incident, Kind.ROLE_MISSED)) == 1
 
 
 def test_leaving_the_seat_empty_ends_the_asking_too(rotation, ines, ravi):
@@ -212,10 +228,18 @@ def test_who_cannot_act_is_given_no_role(incident, ines, fields):
     assert commander(incident) is None
 
 
-def test_a_schedule_that_cannot_be_read_keeps_no_incident_from_opening(rotation, monkeypatch):
-    monkeypatch.setattr(queries, "candidates", lambda *_: 1 / 0)
-    incident = open_incident(1)
-    assert not incident.offers.exists()
+def test_a_schedule_that_cannot_be_read_keeps_no_incident_from_opening_and_is_tried_until_it_can(
+    rotation, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(queries, "candidates", lambda *_: 1 / 0)
+        incident = open_incident(1)
+        fire_due(now=NOW + MINUTE, by="test")
+        assert not incident.offers.exists()
+        failing = Timer.objects.get(kind="roles.seek")
+        assert (failing.attempts, failing.last_error) == (1, "ZeroDivisionError('division by zero')")
+    fire_due(now=NOW + 2 * MINUTE, by="test")
+    assert asked(incident) == [("Ines Okafor", OfferStatus.OPEN)]
     transitions.add_note(incident_id=incident.pk, text="goes on", by=make_user(), now=NOW)
     assert texts(incident, Kind.NOTE) == ["goes on"]
 
@@ -370,6 +394,21 @@ def test_an_expert_is_whoever_is_on_call_for_the_field_then_who_knows_it(inciden
     roles.accept(offer_id=offer.pk, by=sam, now=NOW + 6 * MINUTE)
     assert texts(incident, Kind.ROLE_ASSIGNED) == ["accepted the role of expert, network"]
     assert [str(row.user) for row in queries.holdings(incident)] == ["Sam Lee"]
+
+
+def test_an_expert_who_was_chosen_by_name_is_followed_by_nobody(incident, ines, ravi, sam):
+    User.objects.filter(pk=sam.pk).update(expertise=["network"])
+    offer = roles.offer_role(
+        incident_id=incident.pk, role="expert", field="network", to=ravi, by=ines, now=NOW
+    )
+    assert offer.page.otherwise == "nobody else is asked"
+    client = Client()
+    client.force_login(ravi)
+    page = client.get(reverse("incidents:offer_decline", args=[incident.pk, offer.pk])).content.decode()
+    assert "<dt>Happens</dt><dd>Ines Okafor is told</dd>" in page
+    roles.decline(offer_id=offer.pk, by=ravi, now=NOW + MINUTE)
+    assert not incident.offers.filter(status=OfferStatus.OPEN).exists()
+    assert Notification.objects.filter(recipient=ines, topic__endswith=":roles").count() == 1
 
 
 def test_by_expertise_the_one_with_the_fewest_roles_comes_first(incident, ines, ravi, sam):
@@ -582,6 +621,29 @@ def test_the_form_assigns_oneself_at_once_and_asks_others(incident, ines, ravi):
     assert (refused.status_code, refused.content.decode()) == (400, "Choose a person.")
 
 
+@pytest.mark.parametrize("form", ["command", "role"])
+def test_two_take_a_role_and_the_second_is_told_and_decides_again(incident, ines, ravi, form):
+    address = reverse(f"incidents:{form}", args=[incident.pk])
+    clients = {}
+    for who in (ines, ravi):
+        clients[who] = Client()
+        clients[who].force_login(who)
+    asked = clients[ravi].get(address, **HTMX).content.decode()
+    seen = re.search(r'name="seen" value="([^"]*)"', asked)[1]
+    given = {"role": "commander", "user": ravi.pk, "how": "assign", "seen": seen}
+    assert clients[ines].post(address, {**given, "user": ines.pk}, **HTMX).status_code == 204
+    before = incident.timeline.count()
+    refused = clients[ravi].post(address, given, **HTMX)
+    assert refused.status_code == 409
+    assert refused.content.decode() == "Ines Okafor has command by now. Nothing was changed; decide again."
+    incident.refresh_from_db()
+    assert (incident.commander, incident.timeline.count()) == (ines, before)
+    again = {**given, "seen": unquote(refused["X-Muster-Seen"])}
+    assert clients[ravi].post(address, again, **HTMX).status_code == 204
+    incident.refresh_from_db()
+    assert incident.commander == ravi
+
+
 def test_the_handoff_form_keeps_what_was_typed_and_what_people_write_stays_text(incident, ines, ravi):
     transitions.assign_commander(incident_id=incident.pk, user=ines, by=ines, now=NOW)
     address = reverse("incidents:handoff", args=[incident.pk])
@@ -603,6 +665,54 @@ def test_the_handoff_form_keeps_what_was_typed_and_what_people_write_stays_text(
     for page in pages:
         assert "<script>x" not in page.content.decode()
         assert "<img onerror" not in page.content.decode()
+
+
+def test_who_asked_who_gives_the_commander_and_managers_withdraw_an_offer_and_nobody_else(
+    incident, ines, ravi, sam
+):
+    transitions.assign_commander(incident_id=incident.pk, user=ines, by=ines, now=NOW)
+    giver, mona = make_user("gil", full_name="Gil Alvarez"), make_user("mona", role="manager")
+    transitions.assign_role(incident_id=incident.pk, role="scribe", field="", user=giver, by=giver, now=NOW)
+    asker = make_user("ada")
+    stranger = Client()
+    stranger.force_login(sam)
+    for by in (asker, giver, ines, mona):
+        offer = roles.offer_role(incident_id=incident.pk, role="scribe", to=ravi, by=asker, now=NOW)
+        address = reverse("incidents:offer_withdraw", args=[incident.pk, offer.pk])
+        assert b">Withdraw</button>" not in stranger.get(address).content
+        refused = stranger.post(address, **HTMX)
+        assert refused.status_code == 403
+        assert refused.content.startswith(b"Whoever asked or gives the role, the commander")
+        with pytest.raises(NotAllowed):
+            roles.withdraw(offer_id=offer.pk, by=ravi, now=NOW)
+        offer.refresh_from_db()
+        assert (offer.status, offer.page.status) == (OfferStatus.OPEN, PageStatus.PAGING)
+        client = Client()
+        client.force_login(by)
+        asks = client.get(address).content.decode()
+        assert "Ask Ravi Menon no more?" in asks and "Gil Alvarez keeps the role of scribe" in asks
+        assert client.post(address, **HTMX).status_code == 204
+        offer.refresh_from_db()
+        assert (offer.status, offer.page.status) == (OfferStatus.WITHDRAWN, PageStatus.CANCELLED)
+        assert incident.timeline.last().text == "no longer asks Ravi Menon to take the role of scribe"
+        again = client.post(address, **HTMX)
+        assert again.status_code == 409 and b"It was withdrawn" in again.content
+
+
+def test_the_room_marks_whose_button_it_is_to_withdraw(incident, ines, ravi, sam):
+    transitions.assign_commander(incident_id=incident.pk, user=ines, by=ines, now=NOW)
+    offer = roles.offer_role(incident_id=incident.pk, role="commander", to=ravi, by=sam, now=NOW)
+    client = Client()
+    client.force_login(sam)
+    page = client.get(reverse("incidents:detail", args=[incident.pk])).content.decode()
+    around = page[: page.index(reverse("incidents:offer_withdraw", args=[incident.pk, offer.pk]))]
+    assert around.endswith(
+        f'<span data-person="{sam.pk}"><span data-person="{ines.pk}"><span data-person="{ines.pk}">'
+        '<a class="btn btn-quiet btn-sm btn-icon withdraw may-act" href="'
+    )
+    assert "data-withdraws" not in page
+    client.force_login(make_user("mona", role="manager"))
+    assert "data-withdraws" in client.get(reverse("incidents:detail", args=[incident.pk])).content.decode()
 
 
 def test_an_offer_belongs_to_its_incident(rotation, ines):

@@ -5,16 +5,20 @@ from datetime import UTC, datetime
 import pytest
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from accounts.models import User
 from incidents import transitions
 from incidents.channel import transitions as channel
 from incidents.live import reads
-from incidents.models import Incident
+from incidents.models import Incident, RoleOffer, StatusComponent
+from incidents.travel.links import embed_path
 from notifications.models import Notification
-from tests.factories.accounts import make_user
+from tests.api.conftest import Api
+from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
+from tests.factories.oncall import make_schedule
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
@@ -100,6 +104,101 @@ def test_every_field_keeps_script_as_text(incident, ines, ravi, form, evil):
     assert "&lt;script&gt;alert(1)" in shown
     assert "&lt;img src=x" in shown
     assert all("\n" not in title for title in Notification.objects.values_list("title", flat=True))
+
+
+def test_each_field_of_each_form_and_api_is_found_as_text_on_a_page(incident, ines, ravi, settings):
+    """Each field gets a mark of its own, so that one which is shown nowhere, or shown raw, has a name."""
+    settings.MUSTER_PUBLIC_STATUS = True
+    client, api, marks, now = Client(), Api(make_token(ines)), {}, timezone.now()
+    client.force_login(ines)
+
+    def evil(field: str) -> str:
+        marks[field] = f"m{len(marks) + 100}"
+        return f'"><script>{marks[field]}</script>'
+
+    def form(name: str, *args: object, **given: object) -> None:
+        answer = client.post(reverse(name, args=args), given)
+        assert answer.status_code in {200, 302}, (name, answer.content.decode()[-3000:])
+
+    def call(path: str, **given: object) -> dict:
+        answer = api.post(f"incidents/{incident.ref}/{path}/", given)
+        assert answer.status_code in {200, 201}, (path, answer.content)
+        return answer.json()
+
+    room, who = incident.pk, str(ravi.pk)
+    first = channel.say(incident_id=room, text="first", by=ines, now=now).seq
+    form("incidents:role", room, role="expert", user=who, how="assign", field=evil("role field"))
+    User.objects.filter(pk=ravi.pk).update(expertise=["network", evil("expertise")])
+    form("incidents:call_expert", room, field="network", reason=evil("expert reason"))
+    form("incidents:handoff", room, role="commander:", user=who, known=evil("handoff known"),
+         in_progress=evil("in progress"), next_steps=evil("next steps"))  # fmt: skip
+    offer = RoleOffer.objects.get(role="commander", status="open")
+    pages = [client.get(reverse("incidents:offer_accept", args=[room, offer.pk])).content.decode()]
+    pages.append(client.get(reverse("incidents:offer_withdraw", args=[room, offer.pk])).content.decode())
+    asked = Client()
+    asked.force_login(ravi)
+    asked.post(reverse("incidents:offer_decline", args=[room, offer.pk]), {"why": evil("decline why")})
+    form("incidents:task_new", room, title=evil("task title"), user=str(ines.pk), due="10")
+    form("incidents:phases", room, phase="triage", was=incident.phase, reason=evil("phases reason"))
+    form("incidents:note", room, text=evil("note"), reply_to=first, key="k" * 16)
+    form("incidents:amend", room, first, text=evil("amended"))
+    form("incidents:mark", room, first, mark="pin", on="1")
+    form("incidents:decide", room, reason=evil("decision"))
+    form("status:components", service=incident.service_id, **{
+        f"s{incident.service_id}-name": evil("component name"), f"s{incident.service_id}-group": evil("component group"),
+        f"s{incident.service_id}-position": "1", f"s{incident.service_id}-is_public": "on",
+    })  # fmt: skip
+    form("incidents:publish", room, title=evil("post title"), text=evil("post text"), state="investigating",
+         level="major", components=[StatusComponent.objects.get().pk])  # fmt: skip
+    create = reverse("integrations:bridge_create")
+    hook = "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    pages.append(
+        client.post(
+            create, {"name": evil("bridge name"), "address": hook, "min_severity": "4"}
+        ).content.decode()
+    )
+    schedule = make_schedule("Net", people=[ravi])
+    form("incidents:rotations", role="expert", field=evil("rotation field"), schedule=schedule.pk, accept_minutes="5",
+         max_severity="2")  # fmt: skip
+    form(
+        "incidents:declare",
+        service=incident.service_id,
+        title=evil("title"),
+        severity="1",
+        impact=evil("impact"),
+    )
+    call("messages", text=evil("api message"))
+    seq = call("decisions", text="x")["seq"]
+    call(f"entries/{seq}/amend", text=evil("api amend"))
+    call("tasks", title=evil("api task"))
+    call("offers", role="scribe", user="ravi", known=evil("api known"), in_progress=evil("api progress"),
+         next_steps=evil("api next"))  # fmt: skip
+    call("updates", impact=evil("api update impact"), action=evil("api update action"))
+    call("phases", phase="detection", at="2026-11-24T02:00:00Z", reason=evil("api phases reason"))
+    call("severity", severity="SEV1", reason=evil("api severity reason"))
+    call("call", user="ravi", reason=evil("api call reason"))
+
+    seqs = incident.timeline.values_list("seq", flat=True)
+    addresses = [
+        reverse(f"incidents:{name}", args=[room])
+        for name in ("detail", "news", "acts", "strip", "print", "role")
+    ]
+    addresses += [reverse("incidents:entry", args=[room, seq]) for seq in seqs]
+    addresses += [reverse("incidents:task", args=[room, task.number]) for task in incident.tasks.all()]
+    addresses += [reverse(name) for name in (
+        "home", "incidents:list", "incidents:rotations", "status:internal", "status:public", "status:components",
+    )]  # fmt: skip
+    addresses += [f"{reverse('incidents:search')}?q=script", embed_path(room)]
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        pages.append(answer.content.decode())
+    pages += [asked.get(reverse(name)).content.decode() for name in ("home", "incidents:my_pages")]
+    pages += [sent.data.decode() for sent in reads.entries(room, 0, 200)] + [reads.slots(room).decode()]
+    shown = "".join(pages)
+    raw = [field for field, mark in marks.items() if f"<script>{mark}" in shown]
+    absent = [field for field, mark in marks.items() if f"&lt;script&gt;{mark}&lt;" not in shown]
+    assert (raw, absent) == ([], [])
 
 
 def test_the_name_of_a_file_stays_text(incident, ines):

@@ -11,12 +11,22 @@ from accounts.models import User
 from core.errors import Invalid, NotAllowed, Refused
 from incidents import timeline
 from incidents import transitions as incidents
-from incidents.models import Incident, Kind, PublicPost, RoleHolding, RoomRole, StatusComponent
+from incidents.models import (
+    Incident,
+    Kind,
+    PublicPost,
+    RoleHolding,
+    RoomRole,
+    StatusComponent,
+    Subscription,
+    Update,
+)
 from incidents.updates import queries, rules, transitions
 from notifications.models import Notification
 from tests.api.conftest import Api
 from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
+from timers.transitions import fire_due
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -176,6 +186,52 @@ def test_nothing_is_public_until_it_is_published(incident, ines, mona, shop):
     publish(incident, mona, shop)
     after = public()
     assert "Paying is difficult" in after and "Something is partly down" in after
+
+
+def test_whatever_happens_to_an_incident_the_public_page_stays_as_it_was(incident, ines, mona, shop):
+    post, before, now = publish(incident, mona, shop), public(), timezone.now()
+    pk, who = incident.pk, {"by": ines, "now": now}
+    incidents.acknowledge(incident_id=pk, **who)
+    incidents.set_severity(incident_id=pk, severity=3, reason="", **who)
+    incidents.set_severity(incident_id=pk, severity=1, reason="worse", **who)
+    incidents.set_impact(incident_id=pk, impact="Everything", **who)
+    incidents.contain(incident_id=pk, **who)
+    transitions.post_update(incident_id=pk, impact="All", action="We look.", next_minutes=None, **who)
+    fire_due(now=now + timedelta(hours=3), by="test")
+    incidents.resolve(incident_id=pk, **who)
+    incidents.reopen(incident_id=pk, reason="again", **who)
+    assert public() == before
+    assert list(PublicPost.objects.all()) == [post]
+
+
+def test_strangers_publish_withdraw_send_and_subscribe_nothing(incident, ines, mona, viewer, shop):
+    post = publish(incident, mona, shop)
+    before = public()
+    given = {
+        "title": "x", "text": "y", "state": "over", "level": "none", "components": [shop.pk], "impact": "x",
+        "action": "y", "next_minutes": "15", "email": "x@example.org", "service": "", "min_severity": "4",
+    }  # fmt: skip
+    room = [at(incident), at(incident, "withdraw", post.pk), at(incident, "update")]
+    inside = [
+        at(incident, "update_subscribe"),
+        reverse("status:subscriptions"),
+        reverse("status:stop", args=[1]),
+    ]
+    components = reverse("status:components")
+    for address in (*room, *inside, components):
+        answer = Client().post(address, given)
+        assert (answer.status_code, answer.headers["Location"][:15]) == (302, "/account/login/"), address
+    for address in (*room, components):
+        assert signed_in(viewer).post(address, given).status_code == 403, address
+    for address in (*room[:2], components):  # neither commands nor communicates
+        assert signed_in(ines).post(address, given).status_code == 403, address
+    body = {"impact": "x", "action": "y"}
+    path = f"incidents/{incident.ref}/updates/"
+    assert Api(make_token(viewer)).post(path, body).status_code == 403
+    assert Client().post(f"/api/v1/{path}", body).status_code == 401
+    post.refresh_from_db()
+    assert (PublicPost.objects.count(), post.withdrawn_at, public()) == (1, None, before)
+    assert (Update.objects.count(), Subscription.objects.count()) == (0, 0)
 
 
 def test_public_page_names_no_person_and_no_internal_title(incident, mona, shop):
@@ -396,3 +452,17 @@ def test_the_public_page_takes_the_same_queries_however_much_stands_there(
         publish(other, mona, part)
     with django_assert_num_queries(3):
         public()
+
+
+def test_a_refusal_is_a_page_for_who_opened_the_address_and_words_for_a_script(
+    incident: Incident, mona: User, settings
+) -> None:
+    settings.MUSTER_PUBLIC_STATUS = False
+    client, url = Client(), reverse("incidents:publish", args=[incident.pk])
+    client.force_login(mona)
+    page = client.get(url, headers={"Accept": "text/html,*/*"})
+    assert (page.status_code, page["Content-Type"]) == (409, "text/html; charset=utf-8")
+    assert "This installation has no public status page." in page.content.decode()
+    assert reverse("incidents:search") in page.content.decode()
+    part = client.get(url, headers={"Accept": "text/html,*/*", "HX-Request": "true"})
+    assert (part.status_code, part["Content-Type"]) == (409, "text/plain; charset=utf-8")

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from incidents import asks, transitions
-from incidents.models import Incident, Kind, Status
+from incidents.models import Incident, Kind, Status, Task
+from incidents.todo import transitions as todo
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
@@ -387,12 +388,46 @@ def test_home_takes_the_same_queries_with_one_incident_and_with_ten(
 ):
     client = signed_in(ines)
     client.get("/")
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         client.get("/")
     for number in range(9):
-        transitions.declare(service=incident.service, title=f"more {number}", severity=3, by=ines, now=NOW)
-    with django_assert_num_queries(10):
+        more = transitions.declare(
+            service=incident.service, title=f"more {number}", severity=3, by=ines, now=NOW
+        )
+        todo.add_task(incident_id=more.pk, title=f"task {number}", by=ines, now=NOW, assignee=ines)
+    with django_assert_num_queries(11):
         client.get("/")
+
+
+def test_home_lists_my_open_tasks_of_open_incidents_what_is_due_first(incident, ines):
+    client, now = signed_in(ines), timezone.now()
+    assert "No task of an open incident is yours." in client.get("/").content.decode()
+    hour = timedelta(hours=1)
+    other, over = (
+        make_user("sam"),
+        transitions.declare(service=incident.service, title="over", severity=3, by=ines, now=now),
+    )
+    for title, place, who, due_at in (
+        ("no hurry", incident, ines, None), ("soon", incident, ines, now + hour),
+        ("of another", incident, other, now + hour), ("of what is over", over, ines, None),
+    ):  # fmt: skip
+        todo.add_task(incident_id=place.pk, title=title, by=ines, now=now, assignee=who, due_at=due_at)
+    transitions.resolve(incident_id=over.pk, by=ines, now=now)
+    late = todo.add_task(incident_id=incident.pk, title="late <b>", by=other, now=now, due_at=now + hour)
+    todo.claim(incident_id=incident.pk, number=late.number, by=ines, now=now)
+    Task.objects.filter(pk=late.pk).update(due_at=now - hour)
+
+    page = client.get("/").content.decode()
+    mine = page[page.index('id="now-tasks"') : page.index('id="h-duty"')]
+    assert [title for title in ("of another", "of what is over") if title in mine] == []
+    places = [mine.index(f">{title}<") for title in ("late &lt;b&gt;", "soon", "no hurry")]
+    assert places == sorted(places)
+    assert mine.count("late, was due") == 1
+    done = client.post(
+        reverse("incidents:task", args=[incident.pk, late.number]), {"act": "done", "next": "/"}
+    )
+    assert (done.status_code, done["Location"]) == (302, "/")
+    assert ">late &lt;b&gt;<" not in client.get("/").content.decode()
 
 
 @pytest.fixture

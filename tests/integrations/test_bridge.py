@@ -14,7 +14,7 @@ from django.urls import reverse
 from accounts.models import User
 from core.errors import Invalid
 from incidents import timeline, transitions
-from incidents.channel.transitions import say
+from incidents.channel.transitions import amend, say
 from incidents.models import Incident, Kind, Status
 from integrations.bridge import endpoint, rules
 from integrations.bridge import transitions as bridges
@@ -116,6 +116,17 @@ def test_a_burst_is_one_message_in_order_with_the_banner_on_top(mattermost, open
     assert lines[-1].endswith(f"/incidents/{opened.ref}/")
     assert statuses() == [MessageStatus.SENT] * 3
     assert not Timer.objects.filter(kind=bridges.SEND).exists()
+
+
+def test_an_amendment_is_told_as_one_where_talk_is(mattermost, opened, ines, later):
+    make_bridge(f"mmost://localhost:9/{HOOK}", name="banner only", mirrors_talk=False)
+    seq = say(incident_id=opened.pk, text="38% fail", by=ines, now=NOW).seq
+    later(NOW + 2 * SECOND)
+    amend(incident_id=opened.pk, seq=seq, text="@ravi 83% fail", by=ines, now=NOW + MINUTE)
+    later(NOW + 2 * MINUTE)
+    _, text = mattermost()
+    assert "03:01 UTC Ines Okafor: amended: @\u200bravi 83% fail" in text
+    assert BridgeMessage.objects.count() == 2
 
 
 def test_what_comes_later_is_told_later_and_nothing_twice(mattermost, opened, ines, later):
@@ -638,7 +649,9 @@ def test_the_list_costs_the_same_however_many(ines, django_assert_num_queries):
     for number in range(4):
         make_bridge(name=f"chat {number}", service=make_service())
     client.get(reverse("integrations:bridges"))
-    with django_assert_num_queries(5):  # session, person, the pages that wait, bridges, services for the form
+    with django_assert_num_queries(
+        6
+    ):  # session, person, the pages that wait, how many, bridges, services for the form
         client.get(reverse("integrations:bridges"))
 
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import Role, digest
 from incidents.models import Incident
 from integrations import inbox
-from integrations.models import ChangeEvent, IngestEvent, Integration
+from integrations.models import ChangeEvent, IngestEvent, Integration, IntegrationKind
 from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
 from tests.factories.integrations import RECEIVED_AT, make_event, make_integration
@@ -258,3 +258,24 @@ def test_the_api_reads_the_ledger(client: Client) -> None:
     assert (again.status_code, again.json()["verdict"]) == (202, "pending")
     assert api(client, "GET", "ingest-events/?integration=x").status_code == 400
     assert api(client, "GET", "ingest-events/", Role.VIEWER).status_code == 403
+
+
+def test_senders_are_narrowed_by_the_address_and_come_in_pages(client: Client) -> None:
+    as_role(client, Role.VIEWER)
+    service = make_service(name="Ledger database")
+    for name in ("Heard", "Off", "Silent"):
+        make_integration(name=name, service=service)
+    Integration.objects.filter(name="Heard").update(last_event_at=RECEIVED_AT, kind=IntegrationKind.GRAFANA)
+    Integration.objects.filter(name="Off").update(disabled_at=RECEIVED_AT, last_event_at=RECEIVED_AT)
+
+    def named(query: str) -> list[str]:
+        return [row.name for row in client.get(reverse("integrations:list") + query).context["page"]]
+
+    assert named("") == named("?q=ledger") == named("?state=nonsense") == ["Heard", "Off", "Silent"]
+    assert named("?state=on") == ["Heard", "Silent"]
+    assert named("?state=silent") == ["Silent"]
+    assert named("?state=off") == ["Off"]
+    assert named("?kind=grafana") == named("?q=HEAR%00") == ["Heard"]
+    assert named("?page=9&q=off") == ["Off"]
+    assert "Clear the filters" in client.get(reverse("integrations:list") + "?q=zzz").content.decode()
+    assert "Clear the filters" in client.get(reverse("integrations:bridges") + "?state=off").content.decode()

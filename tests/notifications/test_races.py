@@ -55,17 +55,6 @@ def without_lock(notification_id: int) -> str:
 # --- two workers, one message -----------------------------------------------------------------------------------
 
 
-def test_eight_workers_that_fire_one_timer_send_one_message(ravi, fake):
-    make_notification(ravi)
-    timer = Timer.objects.get(kind="deliver")
-
-    answers = at_once(*[lambda: fire(timer_id=timer.pk, now=NOW, by="test")] * 8)
-
-    assert sorted(answers) == [False] * 7 + [True]
-    assert len(fake.accepted) == 1
-    assert Attempt.objects.count() == 1
-
-
 def meeting(monkeypatch, people: int) -> None:
     """Whoever decides about a claim waits until `people` have looked, or for a moment."""
     together = threading.Barrier(people)
@@ -99,6 +88,17 @@ def test_with_the_lock_the_second_worker_sees_that_it_is_taken(ravi, monkeypatch
     answers = at_once(*[lambda: transitions.claim(delivery=mail, now=NOW)] * 2)
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Claimed", "NoneType"]
+    assert Attempt.objects.count() == 1
+
+
+def test_eight_workers_that_fire_one_timer_send_one_message(ravi, fake):
+    make_notification(ravi)
+    timer = Timer.objects.get(kind="deliver")
+
+    answers = at_once(*[lambda: fire(timer_id=timer.pk, now=NOW, by="test")] * 8)
+
+    assert sorted(answers) == [False] * 7 + [True]
+    assert len(fake.accepted) == 1
     assert Attempt.objects.count() == 1
 
 
@@ -182,6 +182,19 @@ def test_workers_and_an_answer_at_once_leave_nothing_that_waits(fake, round_):
     assert len(fake.accepted) == sent
     assert not Delivery.objects.filter(status__in=["waiting", "sending"]).exists()
     assert not Timer.objects.filter(kind="deliver").exists()
+
+
+def test_control_without_the_constraint_two_callers_with_one_dedupe_key_tell_twice(ravi, monkeypatch):
+    """What `notify` would be if it only looked whether there is one."""
+    together = threading.Barrier(2)
+
+    def look_and_tell() -> None:
+        assert not Notification.objects.filter(topic="incident:1").exists()
+        together.wait(5)
+        make_notification(ravi, dedupe_key=f"page:1:{threading.get_ident()}", topic="incident:1")
+
+    at_once(look_and_tell, look_and_tell)
+    assert Delivery.objects.count() == 2
 
 
 def test_two_callers_with_one_dedupe_key_tell_once(ravi, fake):

@@ -242,7 +242,9 @@ def test_pain_08_a_level_pages_by_its_own_channels_and_whoever_has_none_by_the_o
         replace(tier(1, cast["ada"], cast["bob"]), channels=["ntfy", "voice"]), service=cast["service"]
     )
     open_incident(cast)
-    sent = Delivery.objects.order_by("pk").values_list("notification__recipient__username", "channel", "due_at")
+    sent = Delivery.objects.order_by("pk").values_list(
+        "notification__recipient__username", "channel", "due_at"
+    )
     assert list(sent) == [("ada", "ntfy", NOW), ("bob", "email", NOW)]
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from timers import registry, transitions
 from timers.models import Firing, Heartbeat, Timer
@@ -71,15 +72,33 @@ def test_with_the_lock_one_of_them_fires():
     assert Firing.objects.count() == 1
 
 
-def test_threads_that_hand_over_share_the_timers(monkeypatch):
-    given: list[int] = []
-    monkeypatch.setattr(
-        transitions, "hand_over", lambda *, timer_id, kind, due_at: not given.append(timer_id)
-    )
+@pytest.fixture
+def given(monkeypatch) -> list[int]:
+    """What Celery is given of forty timers."""
+    ids: list[int] = []
+    monkeypatch.setattr(transitions, "hand_over", lambda *, timer_id, kind, due_at: not ids.append(timer_id))
     Timer.objects.bulk_create(
         Timer(kind="test.count", key=str(number), due_at=NOW, first_due_at=NOW) for number in range(40)
     )
-    at_once(lambda: transitions.hand_over_due_soon(now=NOW, limit=10))
+    return ids
+
+
+def test_control_without_the_lock_all_hand_over_the_same(given, monkeypatch):
+    monkeypatch.setattr(QuerySet, "select_for_update", lambda self, **_: self)
+    looked = threading.Barrier(THREADS)
+    update = QuerySet.update
+
+    def slowly(self, **fields):
+        looked.wait(timeout=10)
+        return update(self, **fields)
+
+    monkeypatch.setattr(QuerySet, "update", slowly)
+    at_once(lambda: transitions.hand_over_due_soon(now=NOW, limit=5))
+    assert (len(given), len(set(given))) == (5 * THREADS, 5)
+
+
+def test_threads_that_hand_over_share_the_timers(given):
+    at_once(lambda: transitions.hand_over_due_soon(now=NOW, limit=5))
     assert len(given) == len(set(given)) == 40
 
 

@@ -1,8 +1,9 @@
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from timers import handover, registry, rules, transitions
+from timers import handover, network, registry, rules, transitions
 from timers.models import Firing, Timer
 from timers.timekeeper import Timekeeper
 
@@ -14,6 +15,11 @@ fired: list[tuple[str, datetime]] = []
 
 @registry.handler("test.note")
 def note(timer: Timer, now: datetime) -> None:
+    fired.append((timer.key, now))
+
+
+@registry.handler("test.bulk", bulk=True)
+def note_bulk(timer: Timer, now: datetime) -> None:
     fired.append((timer.key, now))
 
 
@@ -161,6 +167,38 @@ def test_close_timers_are_handed_over_on_commit_far_ones_are_left_to_the_timekee
 
 
 @pytest.mark.django_db
+def test_a_thousand_are_set_in_one_statement_and_the_timekeeper_hands_over_the_rest(
+    broker, django_capture_on_commit_callbacks, django_assert_num_queries
+):
+    set_note("0007", due_in=60 * SECOND)
+    wanted = [Timer(kind="test.note", key=f"{n:04}", due_at=NOW, payload={"n": n}) for n in range(1000)]
+    with django_capture_on_commit_callbacks(execute=True), django_assert_num_queries(1):
+        transitions.set_timers([Timer(kind="test.note", key="0000", due_at=NOW + SECOND), *wanted], now=NOW)
+    assert Timer.objects.count() == 1000
+    again = Timer.objects.get(key="0007")
+    assert (again.due_at, again.first_due_at, again.payload) == (NOW, NOW, {"n": 7})
+    assert Timer.objects.get(key="0000").due_at == NOW
+    assert len(broker.given) == Timer.objects.filter(handed_at=NOW).count() == 50
+    assert transitions.hand_over_due_soon(now=NOW) == (950, True)
+    assert len(set(broker.given)) == 1000
+
+
+@pytest.mark.django_db
+def test_what_the_broker_refused_is_free_again_in_one_statement(
+    broker, django_capture_on_commit_callbacks, django_assert_num_queries
+):
+    broker.answers = False
+    with django_capture_on_commit_callbacks() as on_commit:
+        transitions.set_timers([Timer(kind="test.note", key=key, due_at=NOW) for key in "abc"], now=NOW)
+        transitions.set_timers([Timer(kind="test.note", key="far", due_at=NOW + 60 * SECOND)], now=NOW)
+        transitions.set_timers([], now=NOW)
+    Timer.objects.filter(key="c").update(due_at=NOW + SECOND)  # set anew, and given, before the refusal
+    with django_assert_num_queries(1):
+        [run() for run in on_commit]
+    assert list(Timer.objects.filter(handed_at__isnull=False).values_list("key", flat=True)) == ["c"]
+
+
+@pytest.mark.django_db
 def test_without_a_broker_the_timekeeper_fires_on_time_by_itself(broker, django_capture_on_commit_callbacks):
     broker.answers = False
     with django_capture_on_commit_callbacks(execute=True):
@@ -191,6 +229,29 @@ def test_what_celery_was_given_but_did_not_fire_the_timekeeper_fires_after_two_s
 
 
 @pytest.mark.django_db
+def test_a_thousand_that_are_in_no_hurry_do_not_hold_up_what_is_urgent(broker):
+    def bulk() -> list[Timer]:
+        return [Timer(kind="test.bulk", key=f"{n:03}", due_at=NOW) for n in range(250)]
+
+    transitions.set_timers(bulk(), now=NOW)
+    set_note("urgent", due_in=11 * SECOND)
+    assert transitions.hand_over_due_soon(now=NOW + 2 * SECOND) == (101, True)
+    assert broker.given[0] == Timer.objects.get(key="urgent").pk
+    keeper = Timekeeper(clock=lambda: NOW)
+    keeper.round(NOW + 20 * SECOND)  # the workers are at it
+    assert [key for key, _ in fired] == ["urgent"]
+    keeper.round(NOW + rules.BULK_PATIENCE)
+    assert len(fired) == 101
+    broker.answers = False
+    set_note("urgent too", due_in=40 * SECOND)
+    keeper.round(NOW + 40 * SECOND)
+    assert [key for key, _ in fired[101:]][:1] == ["urgent too"]
+    for _ in range(3):
+        keeper.round(NOW + 40 * SECOND)
+    assert not Timer.objects.exists()
+
+
+@pytest.mark.django_db
 def test_the_timekeeper_forgets_firings_after_thirty_days(broker):
     for age in (29, 31):
         at = NOW - timedelta(days=age)
@@ -199,6 +260,31 @@ def test_the_timekeeper_forgets_firings_after_thirty_days(broker):
         )
     Timekeeper(clock=lambda: NOW).round(NOW)
     assert list(Firing.objects.values_list("key", flat=True)) == ["29"]
+
+
+@pytest.mark.django_db
+def test_what_waits_in_the_timekeeper_is_not_queued_twice_but_again_once_it_has_begun():
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    def run(work, once):
+        network.run(work, lane="test", threads=1, once=once)
+
+    by_timekeeper = registry.fired_by.set("timekeeper")
+    try:
+        run(slow, "slow")
+        assert begun.wait(10)
+        run(lambda: done.append("again"), "slow")
+        for _ in range(3):
+            run(lambda: done.append("mail"), "mail")
+    finally:
+        registry.fired_by.reset(by_timekeeper)
+        go_on.set()
+        network._lanes.pop("test").shutdown()
+    assert done == ["again", "mail"]
 
 
 def test_the_broker_is_left_alone_for_a_second_after_it_failed(monkeypatch):

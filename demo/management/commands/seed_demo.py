@@ -63,6 +63,7 @@ def seed(*, now: datetime) -> str:
     incidents = past.make(around=around, now=now)
     past.start_numbers_at(past.LAST + 1 - len(incidents))
     past.write(incidents, organization=organization, around=around)
+    setup.runbooks(organization, now=now)
     story.play(organization=organization, now=now)
     setup.room(organization)
     alerts.play(organization=organization, now=now)

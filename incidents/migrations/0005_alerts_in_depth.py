@@ -2,16 +2,17 @@
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import incidents.models.grouping
 from django.conf import settings
 from django.db import migrations, models
+
+import incidents.models.grouping
 
 
 class Migration(migrations.Migration):
 
     dependencies = [
         ('catalog', '0001_services_and_dependencies'),
-        ('incidents', '0002_war_room'),
+        ('incidents', '0004_offers_that_search'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -59,7 +60,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='timelineentry',
             name='kind',
-            field=models.CharField(choices=[('triggered', 'Triggered'), ('alert_joined', 'Alert joined'), ('alert_resolved', 'Alert cleared'), ('change', 'Change'), ('severity_changed', 'Severity changed'), ('paged', 'Paged'), ('page_missed', 'No answer'), ('tier_skipped', 'Tier skipped'), ('escalated', 'Escalated'), ('policy_repeated', 'Policy repeats'), ('catch_all', 'Catch-all paged'), ('exhausted', 'All tiers exhausted'), ('delivery_failed', 'Delivery failed'), ('acknowledged', 'Acknowledged'), ('also_acknowledged', 'Also acknowledged'), ('unacknowledged', 'Acknowledgement ended'), ('contained', 'Contained'), ('resolved', 'Resolved'), ('reopened', 'Reopened'), ('role_assigned', 'Role'), ('phase', 'Phase'), ('note', 'Note'), ('impact_changed', 'Impact'), ('repaired', 'Repaired'), ('update_posted', 'Update to stakeholders'), ('update_overdue', 'Update overdue'), ('update_published', 'Published'), ('role_offered', 'Role offered'), ('role_declined', 'Role declined'), ('role_missed', 'Role not answered'), ('task', 'Task'), ('decision', 'Decision'), ('amended', 'Amended'), ('marked', 'Pinned or starred'), ('phase_corrected', 'Phase corrected'), ('alert_moved', 'Alert moved'), ('alert_muted', 'Alert silenced'), ('flapping', 'Flapping'), ('repaged', 'Paged again'), ('merged', 'Merged'), ('unmerged', 'Merge undone'), ('maintenance', 'Maintenance'), ('tier0', 'Automated action')], max_length=24),
+            field=models.CharField(choices=[('triggered', 'Triggered'), ('alert_joined', 'Alert joined'), ('alert_resolved', 'Alert cleared'), ('change', 'Change'), ('severity_changed', 'Severity changed'), ('paged', 'Paged'), ('page_missed', 'No answer'), ('tier_skipped', 'Tier skipped'), ('escalated', 'Escalated'), ('policy_repeated', 'Policy repeats'), ('catch_all', 'Catch-all paged'), ('exhausted', 'All tiers exhausted'), ('delivery_failed', 'Delivery failed'), ('acknowledged', 'Acknowledged'), ('also_acknowledged', 'Also acknowledged'), ('unacknowledged', 'Acknowledgement ended'), ('contained', 'Contained'), ('resolved', 'Resolved'), ('reopened', 'Reopened'), ('role_assigned', 'Role'), ('phase', 'Phase'), ('note', 'Note'), ('impact_changed', 'Impact'), ('repaired', 'Repaired'), ('update_posted', 'Update to stakeholders'), ('update_overdue', 'Update overdue'), ('update_published', 'Published'), ('role_offered', 'Role offered'), ('role_declined', 'Role declined'), ('role_missed', 'Role not answered'), ('task', 'Task'), ('decision', 'Decision'), ('amended', 'Amended'), ('marked', 'Pinned or starred'), ('phase_corrected', 'Phase corrected'), ('runbook', 'Runbook'), ('alert_moved', 'Alert moved'), ('alert_muted', 'Alert silenced'), ('flapping', 'Flapping'), ('repaged', 'Paged again'), ('merged', 'Merged'), ('unmerged', 'Merge undone'), ('maintenance', 'Maintenance'), ('tier0', 'Automated action')], max_length=24),
         ),
         migrations.CreateModel(
             name='AlertSettings',
