@@ -141,6 +141,7 @@ def ruling(severity: int, criticality: int) -> matrix.Ruling:
     return matrix.Ruling(
         urgency=cell.urgency,
         asks_commander=asks.get(AsksCommander(cell.commander)) if cell.commander else None,
+        containment_minutes=cell.containment_minutes,
     )
 
 
