@@ -11,8 +11,6 @@ class Ruling:
     """high or low; empty: as the alert, or the severity alone, says."""
     asks_commander: bool | None = None
     """None: as the rotation of commanders says."""
-    containment_minutes: int | None = None
-    """From detection. None: no target."""
 
 
 Decide = Callable[[int, int], Ruling]
