@@ -25,7 +25,7 @@ from catalog.transitions import (
     ServiceData,
     SloData,
 )
-from core.api import StrictSerializer, Text, Whole, read_body, read_query
+from core.api import Flag, StrictSerializer, Text, Whole, read_body, read_query
 from core.errors import Missing
 
 # --- what is told -----------------------------------------------------------------------------------
@@ -74,6 +74,9 @@ class ServiceOut(serializers.Serializer):
     )
     acknowledge_timeout_minutes = serializers.IntegerField(
         help_text="An acknowledged incident pages again after this time. 0: never."
+    )
+    activity_extends_acknowledgement = serializers.BooleanField(
+        help_text="What people do in the room starts that time anew. Bots and alerts never do."
     )
     depends_on = serializers.SerializerMethodField()
     slos = SloOut(many=True)
@@ -154,6 +157,7 @@ class ServiceIn(StrictSerializer):
     links = LinkIn(many=True, required=False, default=list, max_length=MOST_LINKS)
     grouping_minutes = Whole(min_value=0, max_value=LONGEST_GROUPING, default=0)
     acknowledge_timeout_minutes = Whole(min_value=0, max_value=LONGEST_TIMEOUT, default=0)
+    activity_extends_acknowledgement = Flag(required=False, default=True)
     depends_on = serializers.ListField(
         child=ServiceField(), required=False, allow_null=True, default=None, max_length=MOST_NEEDS,
         help_text="Slugs or ids. Null: those that it has stay.",

@@ -42,6 +42,11 @@ class ServiceForm(forms.Form):
         required=False, min_value=0, max_value=LONGEST_TIMEOUT, initial=0, label="Page again after, in minutes",
         help_text="Counts from the acknowledgement. 0: never.",
     )  # fmt: skip
+    activity_extends_acknowledgement = forms.TypedChoiceField(
+        coerce=lambda value: value == "yes", empty_value=True, required=False, initial="yes",
+        choices=[("yes", "Starts that time anew"), ("no", "Changes nothing")], label="What people do in the room",
+        help_text="Messages, updates, decisions, tasks, roles. Bots and alerts never do.",
+    )  # fmt: skip
 
     def clean_tags(self) -> list[str]:
         return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
@@ -96,6 +101,7 @@ def initial_of(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]], 
         "tags": ", ".join(service.tags),
         "grouping_minutes": service.grouping_minutes,
         "acknowledge_timeout_minutes": service.acknowledge_timeout_minutes,
+        "activity_extends_acknowledgement": "yes" if service.activity_extends_acknowledgement else "no",
     }
     slos = [
         {

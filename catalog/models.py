@@ -41,6 +41,9 @@ class Service(models.Model):
     acknowledge_timeout_minutes = models.PositiveIntegerField(
         default=0, help_text="An acknowledged incident pages again after this time. 0: never."
     )
+    activity_extends_acknowledgement = models.BooleanField(
+        default=True, help_text="What people do in the room starts that time anew. Bots and alerts never do."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -49,6 +49,7 @@ class ServiceData:
     links: Sequence[dict[str, str]] = ()
     grouping_minutes: int = 0
     acknowledge_timeout_minutes: int = 0
+    activity_extends_acknowledgement: bool = True
     needs: Sequence[Service] | None = None
     slos: Sequence[SloData] | None = field(default=None)
 
@@ -120,6 +121,7 @@ def _write(service: Service, data: ServiceData) -> None:
     service.links = [{"text": link["text"].strip(), "href": link["href"].strip()} for link in data.links]
     service.grouping_minutes = data.grouping_minutes
     service.acknowledge_timeout_minutes = data.acknowledge_timeout_minutes
+    service.activity_extends_acknowledgement = data.activity_extends_acknowledgement
     try:
         with transaction.atomic():
             service.save()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from notifications.phone_accounts import Account, read_accounts
+from notifications.push.vapid import read_key
 from notifications.rules import Limit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -271,6 +272,13 @@ SETTINGS = [
         read=_yes_no,
         meaning="Whether those providers can reach `MUSTER_BASE_URL`. Then keys and SMS replies work; without it people "
         "answer with the link, and Muster asks the providers what became of a message.",
+    ),
+    Setting(
+        name="MUSTER_VAPID_PRIVATE_KEY",
+        default="",
+        read=read_key,
+        meaning="Signs push messages to browsers: a P-256 private key, 32 bytes in base64url or PEM. Without it one is "
+        "derived from the secret key. With another key every browser has to be added again.",
     ),
     Setting(
         name="MUSTER_MESSAGE_LIMITS",

@@ -21,6 +21,7 @@ APPS: list[tuple[str, str]] = [
     ("runbooks/", "runbooks.urls"),
     ("p/", "incidents.answer_urls"),
     ("notifications/", "notifications.urls"),
+    ("", "notifications.push.root_urls"),
     ("integrations/", "integrations.urls"),
     ("tonight/", "readiness.urls"),
     ("metrics/", "metrics.urls"),

@@ -12,7 +12,10 @@ from catalog.models import Dependency, Service, Slo
 from demo import organization as data
 from demo import runbooks as library
 from demo import secrets
-from escalation.models import Policy, ServicePolicy, Tier, TierTarget
+from escalation import versions
+from escalation.models import AckMode, Policy, ServicePolicy, Tier, TierTarget, WhenUnstaffed
+from escalation.snapshots import snapshot_of
+from escalation.transitions import save_policy
 from incidents.models import RoleRotation, RoomRole, StatusComponent
 from integrations.models import Integration
 from notifications.models import NotificationRule, Urgency
@@ -78,6 +81,29 @@ def room(organization: Organization) -> None:
             service=organization.services[slug],
             defaults={"name": name, "group": group, "position": position, "is_public": True},
         )
+    _deepen(organization.policies[data.POLICIES[0].slug], by=organization.people[data.PEOPLE[0].username])
+
+
+def _deepen(policy: Policy, *, by: User) -> None:
+    """A second version of one policy, with more of what a tier can say; what runs keeps the first."""
+    if policy.versions.exists():
+        return
+    before = versions.data_of(snapshot_of(policy))
+    tiers = list(before.tiers)
+    staffed = [place for place, tier in enumerate(tiers) if tier.targets]
+    for place, changed in zip(
+        staffed,
+        (
+            {"when_unstaffed": WhenUnstaffed.HOLD},
+            {"early": [{"kind": "impact_grew"}]},
+            {"early": [{"kind": "containment_missed"}], "ack_mode": AckMode.QUORUM, "quorum": 2},
+        ),
+        strict=False,
+    ):
+        tiers[place] = replace(tiers[place], **changed)
+    save_policy(
+        policy=policy, data=replace(before, tiers=tiers), by=by, why="What the council decided after the last review"
+    )  # fmt: skip
 
 
 def runbooks(organization: Organization, *, now: datetime) -> None:

@@ -290,6 +290,10 @@ class CellIn(StrictSerializer):
     start_level = Whole(min_value=0, max_value=9, required=False, allow_null=True, default=None)
     answer_seconds = Whole(min_value=1, max_value=A_DAY, required=False, allow_null=True, default=None)
     commander = serializers.ChoiceField(choices=["", "ask", "no"], required=False, default="")
+    containment_minutes = Whole(
+        min_value=1, max_value=10_080, required=False, allow_null=True, default=None,
+        help_text="From detection. Not contained by then, it escalates though acknowledged. Null: no target.",
+    )  # fmt: skip
 
 
 class CellOut(serializers.Serializer):
@@ -299,6 +303,7 @@ class CellOut(serializers.Serializer):
     start_level = serializers.IntegerField(allow_null=True)
     answer_seconds = serializers.IntegerField(allow_null=True)
     commander = serializers.CharField(help_text="ask, no; empty: as the rotation of commanders says.")
+    containment_minutes = serializers.IntegerField(allow_null=True)
 
 
 class VersionOut(serializers.Serializer):

@@ -131,7 +131,7 @@ def answered(incident: Incident, *, by: User | None, now: datetime) -> None:
     for run in active_runs(incident):
         if run.is_own:
             _answered_own(incident, run, now=now)
-        elif by is not None and _is_of(run, by):
+        elif by is not None and answers_for(run, by):
             if enough_answers(incident, run):
                 _end_answered(incident, run, now=now)
             elif run.status != RunStatus.GATHERING:
@@ -153,7 +153,15 @@ def _end_answered(incident: Incident, run: Run, *, now: datetime) -> None:
     call_off(incident, about=_about(incident, run), now=now)
 
 
-def _is_of(run: Run, user: User) -> bool:
+def end_runs(incident: Incident, *, origins: Sequence[str], now: datetime) -> None:
+    """End these runs and call off whom they page: somebody else has the incident, or nobody is asked any more."""
+    for run in active_runs(incident):
+        if run.origin in origins:
+            _end_answered(incident, run, now=now)
+    _announce(incident)
+
+
+def answers_for(run: Run, user: User) -> bool:
     """Whether this person answers for the run: somebody whom it paged, or who is in its team."""
     paged = Page.objects.filter(
         incident=run.incident_id, recipient=user, step_key__startswith=steps_of(run)

@@ -342,3 +342,7 @@ class CellForm(forms.Form):
         required=False, label="Answer within", help_text="No tier waits longer. Empty: each tier's own time."
     )
     commander = forms.ChoiceField(choices=AsksCommander.choices, required=False, label="Commander")
+    containment_minutes = forms.IntegerField(
+        min_value=1, max_value=10_080, required=False, label="Minutes to contain it",
+        help_text="From detection. Not contained by then, the next tier is paged although somebody has it. Empty: no target.",
+    )  # fmt: skip

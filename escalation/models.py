@@ -250,6 +250,10 @@ class MatrixCell(models.Model):
         null=True, blank=True,
         help_text="Target for the first answer; no tier waits longer. Null: each tier's own time.",
     )  # fmt: skip
+    containment_minutes = models.PositiveIntegerField(
+        null=True, blank=True,
+        help_text="From detection: not contained by then, it escalates though acknowledged. Null: no target.",
+    )  # fmt: skip
     commander = models.CharField(
         max_length=4, choices=AsksCommander, default=AsksCommander.BY_ROTATION, blank=True
     )
@@ -261,6 +265,10 @@ class MatrixCell(models.Model):
             models.CheckConstraint(
                 condition=Q(answer_seconds__isnull=True) | Q(answer_seconds__gte=1),
                 name="matrix_gives_time_to_answer",
+            ),
+            models.CheckConstraint(
+                condition=Q(containment_minutes__isnull=True) | Q(containment_minutes__gte=1),
+                name="matrix_gives_time_to_contain",
             ),
         ]
 

@@ -262,6 +262,7 @@ class Treatment:
     start_level: int | None = None
     answer_seconds: int | None = None
     commander: str = ""
+    containment_minutes: int | None = None
 
     @property
     def is_default(self) -> bool:
@@ -280,6 +281,8 @@ class Treatment:
             said.append(f"answer within {duration(self.answer_seconds)}")
         if self.commander:
             said.append("a commander is asked" if self.commander == "ask" else "no commander is asked")
+        if self.containment_minutes:
+            said.append(f"contained within {duration(self.containment_minutes * 60)}, else it escalates")
         return ", ".join(said)
 
 
@@ -302,5 +305,6 @@ def _treatment(cells: Mapping[tuple[int, int], MatrixCell], severity: int, criti
     if cell is None:
         return Treatment(severity, criticality)
     return Treatment(
-        severity, criticality, cell.urgency, cell.start_level, cell.answer_seconds, cell.commander
-    )
+        severity, criticality, cell.urgency, cell.start_level, cell.answer_seconds, cell.commander,
+        cell.containment_minutes,
+    )  # fmt: skip

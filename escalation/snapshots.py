@@ -152,6 +152,7 @@ def matrix_row(criticality: int) -> dict[str, Any]:
             "start_level": cell.start_level,
             "answer_seconds": cell.answer_seconds,
             "commander": cell.commander,
+            **({"containment_minutes": cell.containment_minutes} if cell.containment_minutes else {}),
         }
         for cell in MatrixCell.objects.filter(criticality=criticality)
     }

@@ -1,25 +1,23 @@
 """What escalation does when something happens to an incident, and when its time is up."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from accounts.models import User
-from escalation import auditor, engine, transitions
+from escalation import auditor, deadlines, engine, transitions
 from escalation import replies as _replies  # noqa: F401  registers itself
 from escalation.rules import EXPERTISE, Cause
 from incidents import timeline
 from incidents.channel import commands
 from incidents.models import Incident, Kind, RoomRole, Status, TimelineEntry
-from incidents.transitions import lock_incident, unacknowledge
+from incidents.transitions import lock_incident
 from timers import registry
 from timers.models import Timer
-from timers.transitions import cancel_timer, set_timer
-
-ACK_TIMEOUT = "escalation.ack_timeout"
 
 
 @timeline.on(Kind.TRIGGERED)
 def begin(incident: Incident, entry: TimelineEntry) -> None:
     engine.start(incident, now=entry.at, not_before=incident.tier0_until)
+    deadlines.begin_containment(incident, now=entry.at)
 
 
 @timeline.on(Kind.TIER0)
@@ -43,29 +41,23 @@ def answer(incident: Incident, entry: TimelineEntry) -> None:
 @timeline.on(Kind.CONTAINED, Kind.RESOLVED)
 def end(incident: Incident, entry: TimelineEntry) -> None:
     engine.stop(incident, now=entry.at)
-    cancel_timer(kind=ACK_TIMEOUT, key=str(incident.pk))
-
-
-@timeline.on(Kind.ACKNOWLEDGED)
-def watch_acknowledgement(incident: Incident, entry: TimelineEntry) -> None:
-    minutes = incident.service.acknowledge_timeout_minutes
-    if minutes:
-        set_timer(
-            kind=ACK_TIMEOUT, key=str(incident.pk), due_at=entry.at + timedelta(minutes=minutes), now=entry.at,
-            fence=incident.fence, payload={"incident": incident.pk, "minutes": minutes},
-        )  # fmt: skip
+    deadlines.forget_acknowledgement(incident)
+    deadlines.forget_containment(incident)
 
 
 @timeline.on(Kind.REOPENED)
 def begin_again(incident: Incident, entry: TimelineEntry) -> None:
     engine.start(incident, now=entry.at, why="it was reopened")
+    deadlines.begin_containment(incident, now=entry.at)
 
 
 @timeline.on(Kind.UNACKNOWLEDGED)
 def go_on(incident: Incident, entry: TimelineEntry) -> None:
-    given = incident.timeline.filter(kind=Kind.ACKNOWLEDGED).order_by("-seq").first()
-    level, acker = (given.data.get("tier"), given.actor) if given else (None, None)
-    engine.resume(incident, level=level, acker=acker, now=entry.at, why="the acknowledgement no longer holds")
+    """Whoever had it is paged besides the tier: after a snooze whoever snoozed it, after a handover the new one."""
+    snoozed_by = entry.data.get("snoozed_by")
+    acker = User.objects.filter(pk=snoozed_by).first() if snoozed_by else incident.acknowledged_by
+    why = "the snooze ended" if snoozed_by else "the acknowledgement no longer holds"
+    engine.resume(incident, level=deadlines.answered_level(incident), acker=acker, now=entry.at, why=why)
 
 
 @timeline.on(Kind.SEVERITY_CHANGED)
@@ -98,14 +90,6 @@ def handoff(timer: Timer, now: datetime, incident: Incident) -> None:
 @registry.handler(engine.HOLD, queue="timers", lock=_lock)
 def hold(timer: Timer, now: datetime, incident: Incident) -> None:
     engine.look_for_somebody(incident, gap_id=timer.payload["gap"], now=now)
-
-
-@registry.handler(ACK_TIMEOUT, queue="timers", lock=_lock)
-def acknowledgement_timed_out(timer: Timer, now: datetime, incident: Incident) -> None:
-    if incident.fence == timer.fence:
-        minutes = timer.payload["minutes"]
-        reason = f"the acknowledgement ended: not contained within {minutes} min"
-        unacknowledge(incident_id=incident.pk, now=now, reason=reason)
 
 
 def _escalate(*, incident: Incident, rest: str, by: User, now: datetime) -> None:

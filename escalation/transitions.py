@@ -256,7 +256,7 @@ def restore_version(*, policy: Policy, version: int, by: User, why: str, now: da
 @transaction.atomic
 def set_matrix_cell(
     *, severity: int, criticality: int, urgency: str = "", start_level: int | None = None,
-    answer_seconds: int | None = None, commander: str = "",
+    answer_seconds: int | None = None, commander: str = "", containment_minutes: int | None = None,
 ) -> None:  # fmt: skip
     """What a severity means on services of a criticality. All empty: the defaults. Open incidents keep what they have."""
     fields: dict[str, list[str]] = {}
@@ -268,6 +268,8 @@ def set_matrix_cell(
         fields["start_level"] = ["A tier's number is from 0 to 9."]
     if answer_seconds is not None and not 1 <= answer_seconds <= 86_400:
         fields["answer_seconds"] = ["From 1 second to 24 hours."]
+    if containment_minutes is not None and not 1 <= containment_minutes <= 10_080:
+        fields["containment_minutes"] = ["From 1 minute to 7 days."]
     if commander not in AsksCommander.values:
         fields["commander"] = [f"Empty, or one of {', '.join(AsksCommander.values[1:])}."]
     if fields:
@@ -275,6 +277,7 @@ def set_matrix_cell(
     place = {"severity": severity, "criticality": criticality}
     told = {
         "urgency": urgency, "start_level": start_level, "answer_seconds": answer_seconds, "commander": commander,
+        "containment_minutes": containment_minutes,
     }  # fmt: skip
     if any(value not in ("", None) for value in told.values()):
         MatrixCell.objects.update_or_create(**place, defaults=told)

@@ -340,6 +340,8 @@ def _page_again_if_due(incident: Incident, alert: Alert, *, origin_name: str, no
     """An old problem must not swallow new alarms for ever: after so many hours a trigger pages again."""
     if incident.repage_at is None or incident.repage_at > now:
         return
+    if incident.snoozed_until is not None and incident.snoozed_until > now:
+        return  # a person has put it off; the first trigger after that pages
     hours = grouping.settings_of(incident.service).repage_hours
     incident.repage_at = now + timedelta(hours=hours) if hours else None
     since = duration(now - incident.triggered_at)

@@ -39,7 +39,13 @@ class IncidentFilter:
 
 def with_people(incidents: QuerySet[Incident]) -> QuerySet[Incident]:
     return incidents.select_related(
-        "service__team", "commander", "acknowledged_by", "contained_by", "resolved_by", "opened_by"
+        "service__team",
+        "commander",
+        "acknowledged_by",
+        "contained_by",
+        "resolved_by",
+        "opened_by",
+        "snoozed_by",
     )
 
 

@@ -20,6 +20,10 @@ PHASES = ("detection", "triage", "escalation", "containment", "root_cause", "rev
 REOPEN_GRACE = timedelta(hours=1)
 """Reopened within this time an incident goes on; later a new one is opened that follows it."""
 
+HORIZON = timedelta(days=7)
+"""So long after its beginning nothing pages again for an incident that somebody has: it stands in a list instead. One
+that nobody has answered pages on."""
+
 STORM_WINDOW = timedelta(seconds=60)
 STORM_INCIDENTS = 20
 """So many incidents of one service within the window are a storm: further alerts join the newest."""
@@ -52,6 +56,10 @@ def urgency_for(alert_severity: str, severity: int) -> str:
 def urgency_of_severity(severity: int) -> str:
     """Urgency when a person says the severity: only SEV4 can wait."""
     return "low" if severity == 4 else "high"
+
+
+def past_horizon(triggered_at: datetime, now: datetime) -> bool:
+    return now - triggered_at >= HORIZON
 
 
 def is_worse(one: str, other: str) -> bool:

@@ -9,6 +9,8 @@ from incidents import timeline
 from incidents.grouping import subscribers as grouping_subscribers  # noqa: F401  registers itself, as the next three do
 from incidents.models import Kind, Page
 from incidents.roles import subscribers as roles_subscribers  # noqa: F401
+from incidents.snooze import commands as snooze_commands  # noqa: F401
+from incidents.snooze import subscribers as snooze_subscribers  # noqa: F401
 from incidents.todo import subscribers as todo_subscribers  # noqa: F401
 from incidents.transitions import lock_incident
 from incidents.updates import subscribers as updates_subscribers  # noqa: F401

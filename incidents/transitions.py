@@ -44,6 +44,8 @@ from timers.transitions import cancel_timer
 MAX_NOTE = 20_000
 ROLE_ACCEPT = "roles.accept"
 """Kind of the timer that ends the time to accept a role; its key is the offer's id."""
+SNOOZE = "incidents.snooze"
+"""Kind of the timer that ends a snooze; its key is the incident's id, its fence the incident's."""
 
 
 def lock_incident(incident_id: int) -> Incident:
@@ -140,8 +142,16 @@ def acknowledge(
     incident = lock_incident(incident_id)
     if incident.status == Status.RESOLVED:
         rules.check_move(incident.status, Status.ACKNOWLEDGED)
+    if _wakes(incident, by):
+        return _take_from_snooze(incident, by=by, now=now, via=via)
     if incident.status in (Status.ACKNOWLEDGED, Status.CONTAINED):
         return _acknowledge_again(incident, by=by, now=now, via=via)
+    return _acknowledge_first(incident, by=by, now=now, by_name=by_name, via=via)
+
+
+def _acknowledge_first(
+    incident: Incident, *, by: User | None, now: datetime, by_name: str = "", via: str = "web"
+) -> Incident:
     incident.status = Status.ACKNOWLEDGED
     incident.acknowledged_by = by
     incident.acknowledged_at = incident.acknowledged_at or now
@@ -160,6 +170,71 @@ def acknowledge(
     )  # fmt: skip
     _advance_phase(incident, Phase.TRIAGE, now=now)
     return incident
+
+
+def _wakes(incident: Incident, by: User | None) -> bool:
+    """Whether this answer ends a snooze: another person's does, a sender's or a bot's does not."""
+    return (
+        incident.snoozed_until is not None
+        and by is not None
+        and not by.is_bot
+        and by.pk != incident.snoozed_by_id
+    )
+
+
+def _take_from_snooze(incident: Incident, *, by: User, now: datetime, via: str) -> Incident:
+    """Somebody looks at what another has put off, so it is theirs now and pages nobody later."""
+    snoozed_by = end_snooze(incident)
+    incident.acknowledged_by = by
+    incident.fence += 1
+    incident.save(update_fields=["acknowledged_by", "fence"])
+    page = _call_off_pages(incident, answered_by=by, now=now, each=False)
+    timeline.record(
+        incident, Kind.ACKNOWLEDGED, at=now, actor=by,
+        text=f"acknowledged, which ends the snooze of {snoozed_by}",
+        data={
+            "via": via, "seconds": int((now - incident.triggered_at).total_seconds()), "page_seconds": None,
+            "tier": page.tier if page else None, "bot": False, "snoozed_by": snoozed_by.pk if snoozed_by else None,
+        },
+    )  # fmt: skip
+    return incident
+
+
+def end_snooze(incident: Incident) -> User | None:
+    """It is no longer put off. Who had snoozed it; None too when it was not. For callers that hold the lock."""
+    if incident.snoozed_until is None:
+        return None
+    who = incident.snoozed_by
+    incident.snoozed_until, incident.snoozed_by, incident.snooze_reason = None, None, ""
+    incident.save(update_fields=["snoozed_until", "snoozed_by", "snooze_reason"])
+    cancel_timer(kind=SNOOZE, key=str(incident.pk))
+    return who
+
+
+def take_incident(
+    incident: Incident, *, by: User, giver: User | None, now: datetime, data: dict[str, Any]
+) -> None:
+    """`by` accepted all of it and has it from now on. For callers that hold the lock."""
+    check_can_act(by)
+    if incident.status == Status.TRIGGERED:  # it lapsed meanwhile, or nobody had it
+        _acknowledge_first(incident, by=by, now=now, via="handoff")
+    elif _calls(incident).filter(recipient=by, status=PageStatus.PAGING).exists():
+        _acknowledge_again(incident, by=by, now=now, via="handoff")
+    end_snooze(incident)
+    incident.acknowledged_by = by
+    incident.fence += 1
+    incident.save(update_fields=["acknowledged_by", "fence"])
+    whose = f" from {giver}" if giver is not None and giver != by else ""
+    team = f" for {data['team_name']}" if data.get("team_name") else ""
+    timeline.record(
+        incident, Kind.HANDED_OVER, at=now, actor=by, text=f"accepted the incident{whose}{team}",
+        data={"to": by.pk, "from": giver.pk if giver else None, **data},
+    )  # fmt: skip
+
+
+def call_off_all(incident: Incident, *, answered_by: User | None, now: datetime) -> None:
+    """Nobody waits to be answered by anybody. For callers that hold the lock."""
+    _call_off_pages(incident, answered_by=answered_by, now=now)
 
 
 def _acknowledge_again(incident: Incident, *, by: User | None, now: datetime, via: str) -> Incident:
@@ -187,7 +262,10 @@ def _is_noted(incident: Incident, by: User) -> bool:
 
 
 @transaction.atomic
-def unacknowledge(*, incident_id: int, now: datetime, reason: str, by: User | None = None) -> Incident:
+def unacknowledge(
+    *, incident_id: int, now: datetime, reason: str, by: User | None = None,
+    data: dict[str, Any] | None = None,
+) -> Incident:  # fmt: skip
     """The acknowledgement no longer holds, so paging goes on. Does nothing unless acknowledged."""
     incident = lock_incident(incident_id)
     if incident.status != Status.ACKNOWLEDGED:
@@ -195,7 +273,7 @@ def unacknowledge(*, incident_id: int, now: datetime, reason: str, by: User | No
     incident.status = Status.TRIGGERED
     incident.fence += 1
     incident.save(update_fields=["status", "fence"])
-    timeline.record(incident, Kind.UNACKNOWLEDGED, at=now, actor=by, text=reason)
+    timeline.record(incident, Kind.UNACKNOWLEDGED, at=now, actor=by, text=reason, data=data)
     return incident
 
 
@@ -621,12 +699,13 @@ class PageRequest:
 
 def page_people(
     incident: Incident, *, step_key: str, requests: Sequence[PageRequest], now: datetime,
-    purpose: str = PagePurpose.ANSWER, about: str = "",
+    purpose: str = PagePurpose.ANSWER, about: str = "", urgency: str = "",
 ) -> list[Page]:  # fmt: skip
     """Page each person once for this step, for callers that hold the lock. The pages that are new.
 
     The rows of page, notification and deliveries are written here; messages go out after the commit. Whoever is asked
     to take a role (`purpose`) is not called off by an acknowledgement, so these messages have a topic of their own.
+    `urgency` empty: the incident's.
     """
     already = set(incident.pages.filter(step_key=step_key).values_list("recipient_id", flat=True))
     pages = []
@@ -645,7 +724,8 @@ def page_people(
             otherwise=page.otherwise,
         )  # fmt: skip
         page.notification = notify(
-            recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=about or topic(incident), urgency=incident.urgency,
+            recipient=request.recipient, dedupe_key=f"page:{page.pk}", topic=about or topic(incident),
+            urgency=urgency or incident.urgency,
             title=text.title, body=text.body, link=answer_path(page.pk), now=now, channels=request.channels,
             context={
                 "ref": incident.ref, "severity": f"SEV{incident.severity}", "title": incident.title,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
@@ -12,6 +13,7 @@ from accounts.models import ContactKind
 from core.errors import Invalid
 from notifications import channels, chat, providers, rules
 from notifications.channels.webhook import validate_url
+from notifications.push import rules as push
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,23 @@ def _phone(given: Mapping[str, str]) -> Target:
     return Target(number)
 
 
+def _push(given: Mapping[str, str]) -> Target:
+    try:
+        validate_url(given["endpoint"])
+        wanted = push.subscription(endpoint=given["endpoint"], p256dh=given["p256dh"], auth=given["auth"])
+    except (ValidationError, ValueError):
+        raise _refuse(
+            "endpoint", "The browser gave a subscription that cannot be used. Press again."
+        ) from None
+    return Target(f"{given['browser'][:60]} ({push.mark(wanted.endpoint)})", wanted.text())
+
+
+def _may_push() -> bool:
+    """Browsers subscribe only where nobody can listen."""
+    parts = urlsplit(settings.MUSTER_BASE_URL)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _through_chat(url: str, field: str, *, service: str = "", shown: str = "") -> Target:
     try:
         address = chat.read(url)
@@ -119,7 +138,7 @@ def _through_chat(url: str, field: str, *, service: str = "", shown: str = "") -
         raise _refuse(field, f"This is an address of {address.shown_as}.")
     # Two rooms of one chat must not look the same, and the mark gives nothing away.
     mark = hashlib.sha256(address.url.encode()).hexdigest()[:4]
-    return Target(shown or f"{address.shown_as} ({mark})", address.url)
+    return Target(f"{shown or address.shown_as} ({mark})", address.url)
 
 
 def _host(text: str, field: str, scheme: str) -> str:
@@ -180,6 +199,16 @@ KINDS: dict[str, Kind] = {
     ContactKind.VOICE: Kind(
         (Field("address", "Phone number", "With its country code, as +49 30 123456. A call says a code."),),
         _phone, needs=lambda: bool(providers.accounts("voice")), icon="phone",
+    ),
+    # A browser fills these in: see static/js/push.js.
+    ContactKind.PUSH: Kind(
+        (
+            Field("endpoint", "Address of the push service"),
+            Field("p256dh", "Key", secret=True),
+            Field("auth", "Secret", secret=True),
+            Field("browser", "Browser", required=False, initial="Browser"),
+        ),
+        _push, needs=_may_push, icon="device-mobile",
     ),
     ContactKind.NTFY: Kind(
         (

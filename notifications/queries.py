@@ -123,7 +123,7 @@ def is_first_word(delivery: Delivery) -> bool:
     return delivery.due_at <= notification.created_at and not earlier.exists()
 
 
-def waiting_near(delivery: Delivery, *, until: datetime) -> list[tuple[int, int]]:
+def waiting_near(delivery: Delivery, *, until: datetime, limit: int) -> list[tuple[int, int]]:
     """Other messages by the same method that are due by then, as (delivery, notification)."""
     near = (
         Delivery.objects.filter(method_id=delivery.method_id, status="waiting", due_at__lte=until)
@@ -132,7 +132,7 @@ def waiting_near(delivery: Delivery, *, until: datetime) -> list[tuple[int, int]
         .exclude(notification_id=delivery.notification_id)
         .exclude(notification__context__has_key="kind")
     )
-    return list(near.order_by("due_at", "pk").values_list("pk", "notification_id")[:50])
+    return list(near.order_by("due_at", "pk").values_list("pk", "notification_id")[:limit])
 
 
 def of_provider(*, key: str = "", provider: str = "", provider_id: str = "") -> QuerySet[Delivery]:
@@ -297,3 +297,7 @@ def notifications_of_bundle(bundle_id: int) -> QuerySet[Notification]:
 def method_that_replied(provider: str, external_id: str) -> ContactMethod | None:
     reply = Reply.objects.select_related("method").filter(provider=provider, external_id=external_id).first()
     return reply.method if reply else None
+
+
+def was_answered_with(answer: str, *, method: ContactMethod, since: datetime) -> bool:
+    return Reply.objects.filter(method=method, answer=answer, received_at__gt=since).exists()

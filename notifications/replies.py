@@ -20,6 +20,10 @@ from notifications.models import Delivery, Notification, NotificationStatus, Rep
 log = structlog.get_logger(__name__)
 
 
+HELP_AGAIN = timedelta(hours=1)
+"""How long texts that say nothing are not answered after one was."""
+
+
 @dataclass(frozen=True)
 class Answer:
     text: str
@@ -90,7 +94,9 @@ def read_sms(*, provider: str, external_id: str, sender: str, text: str, now: da
         return Answer("")
     wish = rules.read_reply(text)
     method, delivery, said = methods[0], None, rules.SMS_HELP
-    if wish is not None and wish.do != rules.HELP:
+    if wish is None and queries.was_answered_with(rules.SMS_HELP, method=method, since=now - HELP_AGAIN):
+        said = ""  # two machines would go on for ever
+    elif wish is not None and wish.do != rules.HELP:
         method, delivery, said = _carry_out(methods, wish, now=now)
     _finish(reply, method=method, delivery=delivery, answer=said)
     return Answer(said)
@@ -163,7 +169,7 @@ def prune(*, now: datetime) -> int:
 def _note(*, provider: str, external_id: str, channel: str, text: str, now: datetime) -> tuple[Reply, bool]:
     """The row, and whether it is new. Of two at once, the second waits here for the first."""
     clean = "".join(letter for letter in text if letter.isprintable())[:500]
-    created = Reply.objects.bulk_create(
+    Reply.objects.bulk_create(
         [
             Reply(
                 provider=provider[:40], external_id=external_id[:200], channel=channel, text=clean, received_at=now
@@ -172,9 +178,7 @@ def _note(*, provider: str, external_id: str, channel: str, text: str, now: date
         ignore_conflicts=True,
     )  # fmt: skip
     reply = Reply.objects.select_for_update().get(provider=provider[:40], external_id=external_id[:200])
-    return reply, reply.received_at == now and reply.answer == "" and reply.method_id is None and bool(
-        created
-    )
+    return reply, reply.received_at == now and not reply.answer and reply.method_id is None
 
 
 def _finish(reply: Reply, *, method: ContactMethod | None, delivery: Delivery | None, answer: str) -> None:

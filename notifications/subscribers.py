@@ -5,12 +5,15 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from notifications import duty, hooks, queries, readiness, receipts, replies, sending, transitions  # noqa: F401  duty and readiness register
+from notifications.push.transitions import switch_off
 from timers.models import Timer
 from timers.registry import handler, sweep
 
 PRUNE_EVERY = timedelta(hours=1)
 
 _prune_at: datetime | None = None
+
+hooks.on_delivery_failed(switch_off)
 
 
 def _lock(timer: Timer) -> object:

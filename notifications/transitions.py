@@ -298,7 +298,7 @@ def _is_held_back(delivery: Delivery, *, now: datetime) -> bool:
 def _take_along(delivery: Delivery, *, now: datetime) -> list[Delivery]:
     """What else waits for this method and is due about now, locked and in the order in which it was due."""
     until = now + timedelta(seconds=settings.MUSTER_BUNDLE_SECONDS)
-    near = queries.waiting_near(delivery, until=until)
+    near = queries.waiting_near(delivery, until=until, limit=rules.MOST_IN_A_BUNDLE - 1)
     if not near:
         return []
     locked = Notification.objects.select_for_update(no_key=True, skip_locked=True).filter(
@@ -315,7 +315,7 @@ def _take_along(delivery: Delivery, *, now: datetime) -> list[Delivery]:
         # Two steps of one page by one method are two rings, not one.
         if each.notification_id != delivery.notification_id:
             by_notification.setdefault(each.notification_id, each)
-    return list(by_notification.values())[: rules.MOST_IN_A_BUNDLE - 1]
+    return list(by_notification.values())
 
 
 def _bundle(delivery: Delivery, others: list[Delivery], *, now: datetime) -> uuid.UUID | None:

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from notifications import callbacks, views
+from notifications.push import views as push
 
 app_name = "notifications"
 
@@ -13,6 +14,9 @@ urlpatterns = [
     path("methods/<int:pk>/remove/", views.remove_method, name="method_remove"),
     path("methods/<int:pk>/state/", views.method_state, name="method_state"),
     path("methods/<int:pk>/secret/", views.rotate_secret, name="method_secret"),
+    path("push/use/", push.use_browser, name="push_use"),
+    path("push/renew/", push.renew, name="push_renew"),
+    path("push/confirm/", push.confirm, name="push_confirm"),
     path("rules/add/", views.add_rule, name="rule_add"),
     path("rules/<int:pk>/remove/", views.remove_rule, name="rule_remove"),
     path("ledger/", views.ledger, name="ledger"),

@@ -255,7 +255,8 @@ def ledger(request: HttpRequest) -> HttpResponse:
         "people": User.objects.filter(is_active=True).only("pk", "full_name", "username"),
         **kept,
         "filtered": bool(chosen) or before is not None,
-        "has_providers": bool(providing.accounts("sms") or providing.accounts("voice")),
+        "may_see_providers": at_least(request.user, "manager")
+        and bool(providing.accounts("sms") or providing.accounts("voice")),
         "now": timezone.now(),
     }
     return render(request, "notifications/ledger.html", context)

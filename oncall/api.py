@@ -108,6 +108,9 @@ class LayerOut(serializers.Serializer):
         "shadow: hears of its shifts and is never paged.",
     )
     starts_at = TimeField(help_text="First handoff; its wall-clock time is that of every handoff.")
+    effective_from = TimeField(
+        allow_null=True, help_text="It counts from then. Null: from its first handoff."
+    )
     ends_at = TimeField(allow_null=True)
     turn_unit = serializers.ChoiceField(choices=Turn.choices)
     turn_length = serializers.IntegerField()
@@ -325,6 +328,10 @@ class ScheduleIn(StrictSerializer):
         help_text="So long before a shift its people are told. 0: not before.",
     )  # fmt: skip
     notice_at_start = Flag(required=False, default=True)
+    counts_from = TimeField(
+        required=False, allow_null=True, default=None,
+        help_text="PUT only: until this time ahead the layers that there are go on. Null: from now on.",
+    )  # fmt: skip
     layers = LayerIn(many=True, max_length=MOST_LAYERS, help_text="The lowest first.")
 
     def validate_time_zone(self, name: str) -> str:
@@ -337,6 +344,9 @@ class ScheduleIn(StrictSerializer):
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         zone = data["time_zone"]
+        counts_from = data.pop("counts_from")
+        if counts_from is not None:
+            data["counts_from"] = start_of(counts_from, zone)
         data["layers"] = [
             LayerInput(
                 **layer
@@ -445,9 +455,11 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     @extend_schema(request=ScheduleIn, responses={201: ScheduleOut}, parameters=[IDEMPOTENCY_KEY])
     @idempotent
     def create(self, request: Request) -> Response:
-        schedule = transitions.create_schedule(
-            by=request.user, now=timezone.now(), **read_body(request, ScheduleIn)
-        )
+        data = read_body(request, ScheduleIn)
+        if "counts_from" in data:
+            sentence = "A new schedule counts from its first handoffs."
+            raise Invalid(sentence, fields={"counts_from": [sentence]})
+        schedule = transitions.create_schedule(by=request.user, now=timezone.now(), **data)
         return Response(ScheduleOut(queries.get_schedule(schedule.pk)).data, status=201)
 
     @extend_schema(request=ScheduleIn, responses=ScheduleOut, parameters=[IDEMPOTENCY_KEY])

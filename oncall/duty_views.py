@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -123,6 +123,8 @@ _ANSWERS: dict[str, tuple[Any, str]] = {
 @require_POST
 @role_required("responder")
 def swap_answer(request: HttpRequest, pk: int, answer: str) -> HttpResponse:
+    if answer not in {"withdraw", *_ANSWERS}:
+        raise Http404("There is no such answer.")
     now = timezone.now()
     try:
         if answer == "withdraw":

@@ -61,10 +61,16 @@ class ScheduleForm(forms.Form):
         min_value=0, max_value=notices.LONGEST_BEFORE // 60, decimal_places=2, initial=24, required=False,
         label="Notice before a shift, in hours", help_text="0: not before.",
     )  # fmt: skip
+    counts_from = WallField(
+        required=False, label="The layers count from",
+        help_text="Empty: from now on. Until then those that there are go on.",
+    )  # fmt: skip
     notice_at_start = forms.BooleanField(required=False, initial=True, label="Notice when a shift begins")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if "name" not in self.initial:  # a new one has nothing that could go on
+            del self.fields["counts_from"]
         zones = time_zones()
         given = self.initial.get("time_zone", "UTC")
         if given not in dict(zones):
@@ -72,8 +78,11 @@ class ScheduleForm(forms.Form):
         self.fields["time_zone"].choices = zones
 
     def wanted(self) -> dict[str, Any]:
-        data = dict(self.cleaned_data)
+        data = {"counts_from": None, **self.cleaned_data}
         hours = data.pop("notice_hours")
+        counts_from = data.pop("counts_from")
+        if counts_from is not None:
+            data["counts_from"] = rules.first_instant(counts_from, data["time_zone"])
         return data | {"notice_minutes": 24 * 60 if hours is None else round(hours * 60)}
 
 

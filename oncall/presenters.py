@@ -57,7 +57,7 @@ class LayerWords:
     mode: str  # empty: in place of the layers before it
 
 
-def say_layer(layer: Layer, zone: str) -> LayerWords:
+def say_layer(layer: Layer, zone: str, now: datetime) -> LayerWords:
     people = [member.user for member in layer.members.all()]
     start = rules.wall_clock(layer.starts_at, zone)
     if len(people) <= layer.people_at_once:
@@ -70,7 +70,16 @@ def say_layer(layer: Layer, zone: str) -> LayerWords:
         turn=turn,
         people=people,
         windows=[rules.say_window(window) for window in rules.read_windows(layer.restrictions)],
-        span=f"until {say_time(layer.ends_at, zone)}" if layer.ends_at else "",
+        span=" ".join(
+            part
+            for part in (
+                f"from {say_time(layer.effective_from, zone)}"
+                if layer.effective_from and layer.effective_from > now
+                else "",
+                f"until {say_time(layer.ends_at, zone)}" if layer.ends_at else "",
+            )
+            if part
+        ),
         mode={
             LayerMode.PARALLEL: "together with the layers before it",
             LayerMode.SHADOW: "shadows: hears of its shifts, is never paged",

@@ -115,10 +115,12 @@ def update_schedule(
     filler: User | None = None,
     notice_minutes: int = 24 * 60,
     notice_at_start: bool = True,
+    counts_from: datetime | None = None,
 ) -> Schedule:
     """Who was on call before `now` stays as it was: a layer that changes is replaced from `now` on.
 
     Layers that are not named by `layers` end now. A layer that somebody else has replaced meanwhile is refused.
+    With `counts_from`, a time ahead, the layers that there are go on until then, and those of `layers` follow them.
     """
     _check_manager(by)
     schedule = lock_schedule(schedule_id)
@@ -133,6 +135,11 @@ def update_schedule(
 
     moved = schedule.time_zone != time_zone
     kept: dict[int, Layer] = {}
+    first = 0
+    if counts_from is not None:
+        _check_counts_from(counts_from, moved=moved, now=now)
+        first = _end_all(current, at=counts_from)
+        current = {}
     for position, wanted in enumerate(layers):
         layer = current.get(wanted.id) if wanted.id else None
         if layer is not None and not moved and layer.position == position and _same(layer, wanted):
@@ -143,9 +150,12 @@ def update_schedule(
     for layer in current.values():
         if layer.pk not in kept:
             _retire(layer, zone=schedule.time_zone if moved else "", now=now)
-    for position, wanted in enumerate(layers):
+    for position, wanted in enumerate(layers, start=first):
         if wanted.id not in kept:
-            _add_layer(schedule, position, wanted, now=now)
+            replaced = current.get(wanted.id) if wanted.id else None
+            # What would have begun to count later still does.
+            later = (replaced.effective_from if replaced else counts_from) or now
+            _add_layer(schedule, position, wanted, now=max(now, later))
 
     schedule.name, schedule.time_zone, schedule.team = name, time_zone, team
     schedule.description = description.strip()
@@ -157,6 +167,30 @@ def update_schedule(
     _set_filler(schedule, filler, now=now)
     notices.arm(schedule.pk, now=now)
     return schedule
+
+
+def _check_counts_from(at: datetime, *, moved: bool, now: datetime) -> None:
+    problem = ""
+    if moved:
+        problem = "Another time zone counts from now on. Change it by itself."
+    elif not now < at < LATEST:
+        problem = "A time in the future. Empty: from now on."
+    if problem:
+        raise Invalid(problem, fields={"counts_from": [problem]})
+
+
+def _end_all(current: dict[int, Layer], *, at: datetime) -> int:
+    """Layers go on until `at`; those that would begin later never do. The first position that is free then."""
+    left = []
+    for layer in current.values():
+        if max(layer.starts_at, layer.effective_from or layer.starts_at) >= at:
+            layer.delete()
+            continue
+        if layer.ends_at is None or layer.ends_at > at:
+            layer.ends_at = at
+            layer.save(update_fields=["ends_at"])
+        left.append(layer.position)
+    return max(left, default=-1) + 1
 
 
 def _set_filler(schedule: Schedule, user: User | None, *, now: datetime) -> None:

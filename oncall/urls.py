@@ -1,4 +1,4 @@
-from django.urls import path, re_path
+from django.urls import path
 
 from oncall import duty_views, views
 
@@ -11,11 +11,7 @@ urlpatterns = [
     path("feeds/", duty_views.feed_make, name="feed_make"),
     path("feeds/<int:pk>/revoke/", duty_views.feed_revoke, name="feed_revoke"),
     path("feeds/<str:secret>.ics", duty_views.feed, name="feed"),
-    re_path(
-        r"^swaps/(?P<pk>[0-9]{1,18})/(?P<answer>accept|decline|withdraw)/$",
-        duty_views.swap_answer,
-        name="swap_answer",
-    ),
+    path("swaps/<int:pk>/<slug:answer>/", duty_views.swap_answer, name="swap_answer"),
     path("<slug:slug>/", views.schedule_detail, name="schedule_detail"),
     path("<slug:slug>/edit/", views.schedule_edit, name="schedule_edit"),
     path("<slug:slug>/quality/", views.schedule_quality, name="schedule_quality"),

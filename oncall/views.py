@@ -193,7 +193,11 @@ def _detail(
             for number, span in enumerate(standing.shifts[:MOST_SHIFTS])
         ],
         "ahead_ends": now + queries.HORIZON,
-        "layers": [presenters.say_layer(layer, zone) for layer in schedule.layers.all()],
+        "layers": [
+            presenters.say_layer(layer, zone, now)
+            for layer in schedule.layers.all()
+            if layer.ends_at is None or layer.ends_at > now
+        ],
         "overrides": [
             (
                 override,

@@ -14,6 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # People of the tests have no contact methods; tests/readiness turns this on.
     settings.MUSTER_READINESS = "off"
+    os.environ.setdefault("MUSTER_READINESS", "off")  # for the processes that tests start
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 
 

@@ -26,6 +26,7 @@ from incidents.models.grouping import (
     Merge,
 )
 from incidents.models.roles import (
+    WHOLE_INCIDENT,
     OfferStatus,
     RoleHolding,
     RoleOffer,
@@ -47,6 +48,7 @@ from incidents.models.updates import (
 
 __all__ = [
     "OPEN_STATUSES",
+    "WHOLE_INCIDENT",
     "Alert",
     "AlertSettings",
     "AlertStatus",

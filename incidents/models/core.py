@@ -95,6 +95,19 @@ class Incident(models.Model):
         null=True, blank=True, help_text="People are paged then, unless an automated action helps before."
     )
 
+    snoozed_until = models.DateTimeField(
+        null=True, blank=True, help_text="Acknowledged, and it pages again then; null: not snoozed."
+    )
+    snoozed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    snooze_reason = models.CharField(max_length=300, blank=True)
+    contain_by = models.DateTimeField(
+        null=True, blank=True, help_text="When it should be contained; null: no target."
+    )
+    contain_from = models.DateTimeField(null=True, blank=True, help_text="When that countdown began.")
+    contain_missed_at = models.DateTimeField(
+        null=True, blank=True, help_text="It was not contained in time, and that has been told."
+    )
+
     next_update_at = models.DateTimeField(
         null=True, blank=True, help_text="When stakeholders expect the next word; null: none is promised."
     )
@@ -282,6 +295,11 @@ class Kind(models.TextChoices):
     UNMERGED = "unmerged", "Merge undone"
     MAINTENANCE = "maintenance", "Maintenance"
     TIER0 = "tier0", "Automated action"
+    SNOOZED = "snoozed", "Snoozed"
+    SNOOZE_ENDED = "snooze_ended", "Snooze ended"
+    HANDED_OVER = "handed_over", "Handed over"
+    CONTAINMENT_MISSED = "containment_missed", "Not contained in time"
+    HORIZON = "horizon", "Open for long"
 
 
 class TimelineEntry(models.Model):

@@ -16,6 +16,10 @@ class RoomRole(models.TextChoices):
     EXPERT = "expert", "Expert"
 
 
+WHOLE_INCIDENT = "incident"
+"""What is offered when the incident itself is handed over: who accepts has it from then on. Nobody holds it as a role."""
+
+
 class RoleHolding(models.Model):
     """Who holds or held a role. The open holding of the commander equals Incident.commander."""
 
@@ -64,12 +68,21 @@ class OfferStatus(models.TextChoices):
 
 
 class RoleOffer(models.Model):
-    """A role that somebody is asked to take. Until it is accepted the giver keeps it."""
+    """A role, or the incident itself, that somebody is asked to take. Until it is accepted the giver keeps it.
+
+    Only the incident itself is offered to a team as well: then `to_user` is who accepted for it, null before.
+    """
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="offers")
-    role = models.CharField(max_length=16, choices=RoomRole)
+    role = models.CharField(
+        max_length=16, choices=[*RoomRole.choices, (WHOLE_INCIDENT, "The incident itself")]
+    )
     field = models.CharField(max_length=40, blank=True)
-    to_user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="role_offers")
+    to_user = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="role_offers"
+    )
+    to_team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    to_name = models.CharField(max_length=120, blank=True, help_text="Of the team, as it was then.")
     from_user = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+",
         help_text="Who holds it and gives it; null: nobody held it.",
@@ -111,6 +124,10 @@ class RoleOffer(models.Model):
                 | ~Q(status="open") & Q(ended_at__isnull=False),
                 name="role_offer_ends",
             ),
+            models.CheckConstraint(
+                condition=Q(to_user__isnull=False) | Q(role=WHOLE_INCIDENT) & ~Q(to_name=""),
+                name="role_offer_asks_somebody",
+            ),
         ]
         indexes = [
             # what waits for me
@@ -118,7 +135,11 @@ class RoleOffer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} to {self.to_user}"
+        return f"{self.role} to {self.asked_name}"
+
+    @property
+    def asked_name(self) -> str:
+        return self.to_name or str(self.to_user)
 
 
 class RoleRotation(models.Model):

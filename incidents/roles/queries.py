@@ -7,11 +7,19 @@ from itertools import chain
 
 from django.db.models import Count, F, Prefetch, Q, QuerySet, prefetch_related_objects
 
-from accounts.models import Role, User
+from accounts.models import Membership, Role, User
 from accounts.permissions import at_least
 from core.errors import Invalid
 from core.words import clock
-from incidents.models import OPEN_STATUSES, Incident, OfferStatus, RoleHolding, RoleOffer, RoleRotation
+from incidents.models import (
+    OPEN_STATUSES,
+    WHOLE_INCIDENT,
+    Incident,
+    OfferStatus,
+    RoleHolding,
+    RoleOffer,
+    RoleRotation,
+)
 from incidents.roles import rules
 from oncall.models import LayerMember
 from oncall.queries import standings
@@ -35,9 +43,26 @@ def holdings(incident: Incident) -> list[RoleHolding]:
 
 
 def open_offers(incident: Incident) -> list[RoleOffer]:
-    """Offers that wait for an answer, read once for an incident however often it is asked."""
-    waiting = RoleOffer.objects.filter(status=OfferStatus.OPEN).select_related("to_user", "from_user", "by")
-    prefetch_related_objects([incident], Prefetch("offers", waiting.order_by("id"), to_attr="open_offers"))
+    """Offers of roles that wait for an answer."""
+    return [offer for offer in _waiting(incident) if offer.role != WHOLE_INCIDENT]
+
+
+def open_handover(incident: Incident) -> RoleOffer | None:
+    """The offer of the incident itself that waits for an answer."""
+    return next((offer for offer in _waiting(incident) if offer.role == WHOLE_INCIDENT), None)
+
+
+def read_offers(incidents: list[Incident]) -> None:
+    """Read what waits in all of these at once, for a list that shows it of each."""
+    waiting = RoleOffer.objects.filter(status=OfferStatus.OPEN).select_related(
+        "to_user", "to_team", "from_user", "by"
+    )
+    prefetch_related_objects(incidents, Prefetch("offers", waiting.order_by("id"), to_attr="open_offers"))
+
+
+def _waiting(incident: Incident) -> list[RoleOffer]:
+    """Read once for an incident however often it is asked."""
+    read_offers([incident])
     return incident.open_offers
 
 
@@ -46,6 +71,18 @@ def may_withdraw(offer: RoleOffer, user: User) -> bool:
         user.pk, asker=offer.by_id, giver=offer.from_user_id, commander=offer.incident.commander_id,
         manager=at_least(user, Role.MANAGER),
     )  # fmt: skip
+
+
+def handovers(incident: Incident) -> QuerySet[RoleOffer]:
+    """Every time the incident itself was offered, the newest first."""
+    return incident.offers.filter(role=WHOLE_INCIDENT).select_related("to_user", "to_team", "from_user", "by")
+
+
+def may_accept(offer: RoleOffer, user: User) -> bool:
+    """Whether this person is asked: by name, or as one of the team."""
+    if offer.to_team_id is None:
+        return offer.to_user_id == user.pk
+    return Membership.objects.filter(team=offer.to_team_id, user=user).exists()
 
 
 @dataclass(frozen=True)
@@ -90,9 +127,7 @@ def room_context(incident: Incident, now: datetime) -> dict[str, object]:
 
 def acts_context(incident: Incident, user: User) -> dict[str, object]:
     """What the viewer is asked to take, and whether the viewer may withdraw what anybody is asked."""
-    mine = (
-        [offer for offer in open_offers(incident) if offer.to_user_id == user.pk] if incident.is_open else []
-    )
+    mine = [offer for offer in _waiting(incident) if may_accept(offer, user)] if incident.is_open else []
     return {
         "my_offers": [(offer, rules.title(offer.role, offer.field)) for offer in mine],
         "may_withdraw_all": at_least(user, Role.MANAGER),

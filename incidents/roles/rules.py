@@ -12,6 +12,9 @@ COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT = (
     "expert",
 )
 
+WHOLE = "incident"
+"""Not a role: the incident itself, which is handed over by an offer as a role is."""
+
 ROLES = (COMMANDER, DEPUTY, SCRIBE, COMMUNICATIONS, EXPERT)
 """In the order in which the room shows them."""
 
@@ -24,6 +27,7 @@ _TITLES = {
     SCRIBE: "Scribe",
     COMMUNICATIONS: "Communications",
     EXPERT: "Expert",
+    WHOLE: "The incident",
 }
 _EXPECTED = {
     COMMANDER: "Take command: decide what is done and who does it.",
@@ -31,6 +35,7 @@ _EXPECTED = {
     SCRIBE: "Write down what happens and why.",
     COMMUNICATIONS: "Write the updates to stakeholders.",
     EXPERT: "Join the room and help",
+    WHOLE: "Take the incident over: it is yours once you accept.",
 }
 
 ACCEPT_SECONDS = 300
@@ -47,6 +52,8 @@ def words(role: str, field: str = "") -> str:
     """As a thing that one takes: "command", "the role of scribe"."""
     if role == COMMANDER:
         return "command"
+    if role == WHOLE:
+        return "the incident"
     if role == COMMUNICATIONS:
         return "communications"
     name = title(role, field)
@@ -71,6 +78,11 @@ def assigned(*, role: str, field: str, to: str, himself: bool, before: str, via:
         return f"took {what}"
     name = title(role, field)
     return f"made {to} {name[0].lower()}{name[1:]}"
+
+
+def handover_seconds(severity: int) -> int:
+    """How long whoever is asked to take the whole incident has, unless the giver says otherwise."""
+    return ACCEPT_SECONDS if severity <= 2 else LONGEST_PAUSE
 
 
 def known_field(role: str, field: str) -> str:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from accounts.models import User
+from accounts.models import Team, User
 from core.errors import Invalid, Missing, NotAllowed, Refused
 from core.words import duration
 from incidents import matrix, timeline
 from incidents.models import (
+    WHOLE_INCIDENT,
     Incident,
     Kind,
     OfferStatus,
@@ -35,7 +36,9 @@ from incidents.transitions import (
     lock_incident,
     offer_topic,
     page_people,
+    take_incident,
 )
+from notifications.models import Urgency
 from notifications.transitions import cancel_topic, notify
 from timers.transitions import cancel_timer, set_timer
 
@@ -188,7 +191,21 @@ def accept(*, offer_id: int, by: User, now: datetime) -> RoleOffer:
         return offer
     _refuse_when_closed(offer, now=now)
     _only_the_asked(offer, by)
+    return accept_held(incident, offer, by=by, now=now)
+
+
+def accept_held(incident: Incident, offer: RoleOffer, *, by: User, now: datetime) -> RoleOffer:
+    """Like accept, for callers that hold the lock and know that the offer is open and made to `by`, or to their team."""
+    if offer.to_team_id is not None:
+        offer.to_user = by
+        offer.save(update_fields=["to_user"])
     close_offer(incident, offer, status=OfferStatus.ACCEPTED, now=now)
+    if offer.role == WHOLE_INCIDENT:
+        take_incident(
+            incident, by=by, giver=offer.from_user, now=now,
+            data={"offer": offer.pk, "role": WHOLE_INCIDENT, "team": offer.to_team_id, "team_name": offer.to_name},
+        )  # fmt: skip
+        return offer
     via = "handoff" if offer.from_user_id else "rotation" if offer.by_id is None else "offer"
     giver = offer.from_user
     if offer.role == RoomRole.EXPERT and giver is not None:
@@ -211,7 +228,10 @@ def decline(*, offer_id: int, by: User, now: datetime, why: str = "") -> RoleOff
     timeline.record(
         incident, Kind.ROLE_DECLINED, at=now, actor=by,
         text=f"declined {what}{_kept_by(offer)}{f': {why}' if why else ''}",
-        data={"offer": offer.pk, "role": offer.role, "field": offer.field, "who": by.pk, "why": why},
+        data={
+            "offer": offer.pk, "role": offer.role, "field": offer.field, "who": by.pk, "why": why,
+            **_team_data(offer),
+        },
     )  # fmt: skip
     _after_no(incident, offer, said=f"{by} declined {what}{f': {why}' if why else ''}.", now=now)
     return offer
@@ -229,8 +249,11 @@ def withdraw(*, offer_id: int, by: User, now: datetime) -> RoleOffer:
     close_offer(incident, offer, status=OfferStatus.WITHDRAWN, now=now)
     timeline.record(
         incident, Kind.ROLE_DECLINED, at=now, actor=by,
-        text=f"no longer asks {offer.to_user} to take {rules.words(offer.role, offer.field)}",
-        data={"offer": offer.pk, "role": offer.role, "field": offer.field, "who": offer.to_user_id, "why": "withdrawn"},
+        text=f"no longer asks {offer.asked_name} to take {rules.words(offer.role, offer.field)}",
+        data={
+            "offer": offer.pk, "role": offer.role, "field": offer.field, "who": offer.to_user_id, "why": "withdrawn",
+            **_team_data(offer),
+        },
     )  # fmt: skip
     return offer
 
@@ -242,11 +265,12 @@ def time_is_up(incident: Incident, *, offer_id: int, now: datetime) -> None:
         return
     close_offer(incident, offer, status=OfferStatus.MISSED, now=now)
     what, took = rules.words(offer.role, offer.field), duration(now - offer.offered_at)
-    said = f"{offer.to_user} did not accept {what} in {took}"
+    said = f"{offer.asked_name} did not accept {what} in {took}"
     timeline.record(
         incident, Kind.ROLE_MISSED, at=now, text=f"{said}{_kept_by(offer)}",
         data={
             "offer": offer.pk, "role": offer.role, "field": offer.field, "who": offer.to_user_id, "asked": offer.asked,
+            **_team_data(offer),
         },
     )  # fmt: skip
     _after_no(incident, offer, said=f"{said}.", now=now, missed=True)
@@ -264,6 +288,10 @@ def _topic(incident: Incident) -> str:
     return f"incident:{incident.pk}:roles"
 
 
+def _team_data(offer: RoleOffer) -> dict[str, object]:
+    return {"team": offer.to_team_id, "team_name": offer.to_name} if offer.to_name else {}
+
+
 def _kept_by(offer: RoleOffer) -> str:
     return f"; {offer.from_user} keeps it" if offer.from_user_id else ""
 
@@ -272,6 +300,9 @@ def _after_no(
     incident: Incident, offer: RoleOffer, *, said: str, now: datetime, missed: bool = False
 ) -> None:
     """The next step after somebody did not take a role: the next person, or a word to whoever asked."""
+    if offer.role == WHOLE_INCIDENT:
+        _page_giver(incident, offer, said=said, now=now)
+        return
     asker = offer.from_user or offer.by
     if offer.searches:
         asked = _ask_next(
@@ -290,6 +321,22 @@ def _after_no(
         )  # fmt: skip
     if offer.role == RoomRole.COMMANDER:
         seek_commander(incident, now=now)
+
+
+def _page_giver(incident: Incident, offer: RoleOffer, *, said: str, now: datetime) -> None:
+    """Whoever has it may believe that it is off their hands, so they are paged, and loudly."""
+    giver = incident.acknowledged_by or offer.from_user
+    if giver is None:
+        return
+    page_people(
+        incident, step_key=f"handover:{offer.pk}", now=now, urgency=Urgency.HIGH,
+        requests=[
+            PageRequest(
+                recipient=giver, reason=f"{said} You keep the incident.",
+                expected="Go on with it, or hand it to somebody else in the room.", tier_name="Handover",
+            )
+        ],
+    )  # fmt: skip
 
 
 # --- searching --------------------------------------------------------------------------------------------------
@@ -384,6 +431,106 @@ def _people_for(
     return [user for user in people if user.pk not in held]
 
 
+# --- the incident itself ----------------------------------------------------------------------------------------
+# Handed over by an offer like one of a role, to a person or to a team. A team is paged by its own policy, which
+# escalation begins when it reads the entry; whoever of that team acknowledges has accepted with that.
+
+
+@transaction.atomic
+def hand_over(
+    *, incident_id: int, by: User, now: datetime, to: User | None = None, team: Team | None = None,
+    known: str = "", in_progress: str = "", next_steps: str = "", accept_seconds: int | None = None,
+) -> RoleOffer:  # fmt: skip
+    """Ask a person or a team to take the incident. An offer of it that waits is withdrawn.
+
+    `accept_seconds` None: 5 minutes for SEV1 and SEV2, else 15. Raises Invalid, or Refused when it is resolved, when
+    nobody has it yet and a person is asked, and when the person has it already.
+    """
+    if (to is None) == (team is None):
+        raise Invalid("Choose a person or a team.", fields={"user": ["Choose a person or a team."]})
+    handing = _handing(known=known, in_progress=in_progress, next_steps=next_steps)
+    if accept_seconds is not None and not 60 <= accept_seconds <= 86_400:
+        raise Invalid("From 1 minute to 24 hours.", fields={"accept_seconds": ["From 60 to 86400."]})
+    if to is not None and not queries.able().filter(pk=to.pk).exists():
+        raise Invalid("Choose somebody who can answer.", fields={"user": ["Choose somebody who can answer."]})
+    incident = lock_incident(incident_id)
+    _refuse_when_over(incident)
+    seconds = accept_seconds or rules.handover_seconds(incident.severity)
+    if to is not None and incident.status == Status.TRIGGERED:
+        raise Refused(
+            f"Nobody has {incident.ref} yet. Acknowledge it first, or call {to} in.", code="not_acknowledged"
+        )
+    giver = incident.acknowledged_by if incident.status != Status.TRIGGERED else None
+    if to is not None and giver == to:
+        raise Refused(f"{to} has it already.", code="held_already")
+    giver = giver or by
+    instead_of = _withdraw_handover(incident, now=now, keep=team)
+    instead = f"; {instead_of} is no longer asked" if instead_of else ""
+    if to is not None:
+        who = (
+            f"hands the incident to {to}" if giver == by else f"asked {to} to take the incident from {giver}"
+        )
+        return _ask(
+            incident, role=WHOLE_INCIDENT, field="", to=to, by=by, giver=giver, accept_seconds=seconds,
+            handing=handing, why=f"{by} asks you", otherwise=f"{giver} keeps it", now=now,
+            text="\n".join([f"{who} and keeps it until then{instead}" if giver == by else
+                            f"{who}, who keeps it until then{instead}", *handing.lines()]),
+        )  # fmt: skip
+    return _ask_team(
+        incident, team=team, by=by, giver=giver, seconds=seconds, handing=handing, instead=instead, now=now
+    )
+
+
+def _ask_team(
+    incident: Incident, *, team: Team, by: User, giver: User, seconds: int, handing: Handing, instead: str,
+    now: datetime,
+) -> RoleOffer:  # fmt: skip
+    accept_by = now + timedelta(seconds=seconds)
+    offer = RoleOffer.objects.create(
+        incident=incident, role=WHOLE_INCIDENT, to_team=team, to_name=team.name[:120], from_user=giver, by=by,
+        known=handing.known, in_progress=handing.in_progress, next_steps=handing.next_steps, offered_at=now,
+        accept_by=accept_by,
+    )  # fmt: skip
+    set_timer(
+        kind=ROLE_ACCEPT, key=str(offer.pk), due_at=accept_by, now=now,
+        payload={"incident": incident.pk, "offer": offer.pk},
+    )  # fmt: skip
+    whose = "" if giver == by else f" from {giver}"
+    timeline.record(
+        incident, Kind.ROLE_OFFERED, at=now, actor=by,
+        text="\n".join(
+            [
+                f"asked the team {team} to take the incident{whose} within {duration(seconds)}; {giver} keeps it "
+                f"until then{instead}",
+                *handing.lines(),
+            ]
+        ),
+        data={
+            "offer": offer.pk, "role": WHOLE_INCIDENT, "field": "", "to": None, "team": team.pk,
+            "team_name": team.name, "from": giver.pk, "accept_by": accept_by.isoformat(), "known": handing.known,
+            "in_progress": handing.in_progress, "next": handing.next_steps, "page": None,
+        },
+    )  # fmt: skip
+    return offer
+
+
+def _withdraw_handover(incident: Incident, *, now: datetime, keep: Team | None) -> str:
+    """Whoever is asked already is asked no more. Their name; empty: nobody was. `keep` goes on being paged."""
+    waiting = queries.handovers(incident).filter(status=OfferStatus.OPEN).first()
+    if waiting is None:
+        return ""
+    close_offer(incident, waiting, status=OfferStatus.WITHDRAWN, now=now)
+    if waiting.to_team_id is not None and (keep is None or keep.pk != waiting.to_team_id):
+        timeline.record(
+            incident, Kind.ROLE_DECLINED, at=now, text=f"no longer asks {waiting.asked_name} to take the incident",
+            data={
+                "offer": waiting.pk, "role": WHOLE_INCIDENT, "field": "", "who": None, "why": "withdrawn",
+                "team": waiting.to_team_id, "team_name": waiting.to_name,
+            },
+        )  # fmt: skip
+    return waiting.asked_name
+
+
 # --- looking first ----------------------------------------------------------------------------------------------
 
 
@@ -392,9 +539,9 @@ def _locked(offer_id: int) -> tuple[Incident, RoleOffer]:
     if found is None:
         raise Missing("There is no such offer.")
     incident = lock_incident(found)
-    return incident, RoleOffer.objects.select_related("to_user", "from_user", "by", "rotation").get(
-        pk=offer_id
-    )
+    return incident, RoleOffer.objects.select_related(
+        "to_user", "to_team", "from_user", "by", "rotation"
+    ).get(pk=offer_id)
 
 
 def _refuse_when_over(incident: Incident) -> None:
@@ -416,8 +563,9 @@ def _refuse_when_closed(offer: RoleOffer, *, now: datetime) -> None:
 
 
 def _only_the_asked(offer: RoleOffer, by: User) -> None:
-    if by.pk != offer.to_user_id:
-        raise NotAllowed(f"Only {offer.to_user} can answer this.")
+    if not queries.may_accept(offer, by):
+        who = f"somebody of {offer.to_name}" if offer.to_name else offer.to_user
+        raise NotAllowed(f"Only {who} can answer this.")
 
 
 # --- rotations --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from notifications.channels.base import Channel, PermanentError
 from notifications.channels.chat import ChatChannel
 from notifications.channels.email import EmailChannel
 from notifications.channels.phone import SmsChannel, VoiceChannel
+from notifications.channels.push import PushChannel
 from notifications.channels.webhook import WebhookChannel
 
 CHATS = ("ntfy", "telegram", "matrix", "slack", "teams", "discord", "apprise")
@@ -14,6 +15,7 @@ CHANNELS: dict[str, Channel] = {
         EmailChannel(),
         SmsChannel(),
         VoiceChannel(),
+        PushChannel(),
         *(ChatChannel(kind) for kind in CHATS),
         WebhookChannel(),
     )

@@ -1,5 +1,6 @@
 """SMS and calls, by the providers of the settings in their order. The first that takes a message has it."""
 
+import time
 from collections.abc import Callable
 from urllib.parse import urljoin
 
@@ -15,6 +16,9 @@ from notifications.providers.base import NumberRefused, Provider, ProviderFailed
 log = structlog.get_logger(__name__)
 
 Hand = Callable[[Provider], tuple[str, str]]
+
+LAST_START = 24.0
+"""After so many seconds no further provider is asked in one attempt: all of it must end before the lease does."""
 
 
 def callback(what: str, provider: str, **more: object) -> str:
@@ -35,7 +39,10 @@ def _by_the_first(kind: str, hand: Hand) -> str:
             f"MUSTER_{kind.upper()}_PROVIDERS names none."
         )
     said = []
+    last_start = time.monotonic() + LAST_START
     for account in breaker.usable(accounts, now=timezone.now()):
+        if time.monotonic() > last_start:
+            break
         try:
             provider_id, answer = hand(providers.of(account))
         except NumberRefused:

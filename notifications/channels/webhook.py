@@ -108,9 +108,10 @@ def _tls() -> ssl.SSLContext:
 
 
 def call(
-    method: str, address: str, *, body: bytes = b"", headers: dict[str, str] | None = None
-) -> tuple[int, bytes]:
-    """Status and beginning of the answer to one request that is no message, behind the same guard.
+    method: str, address: str, *, body: bytes = b"", headers: dict[str, str] | None = None,
+    last_look: Callable[[], bool] = lambda: True,
+) -> tuple[int, bytes]:  # fmt: skip
+    """Status and beginning of the answer to one request that is no webhook, behind the same guard.
 
     Raises TransientError and PermanentError.
     """
@@ -122,7 +123,7 @@ def call(
     except httpx.InvalidURL as error:
         raise PermanentError(f"Not an address: {error}") from None
     port = url.port or (443 if url.scheme == "https" else 80)
-    line = _Line(target=_checked_address(url.raw_host.decode(), port), last_look=lambda: True)
+    line = _Line(target=_checked_address(url.raw_host.decode(), port), last_look=last_look)
     sent = {"Host": url.netloc.decode(), "User-Agent": "Muster", **(headers or {})}
     if method != "GET":
         sent["Content-Length"] = str(len(body))

@@ -78,6 +78,10 @@
     if (e.target.closest('[aria-disabled="true"]')) { e.preventDefault(); e.stopImmediatePropagation(); }
   }, true);
 
+  // The installed app has a page of its own for when Muster cannot be reached: see sw.js.
+  const installed = navigator.standalone || matchMedia("(display-mode: standalone)").matches;
+  if (installed && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+
   // --- theme ------------------------------------------------------------------------------------------------------
   const showTheme = (theme) => {
     if (theme === "system") delete root.dataset.bsTheme; else root.dataset.bsTheme = theme;

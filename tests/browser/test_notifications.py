@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from notifications import channels, verification
-from notifications.models import Delivery
+from notifications import breaker, channels, verification
+from notifications.links import bundle_path
+from notifications.models import Bundle, Delivery
+from notifications.phone_accounts import read_accounts
 from tests.factories.accounts import make_email, make_user
 from tests.factories.notifications import make_notification, make_rule
 from tests.notifications.fakes import FakeChannel
@@ -36,10 +38,23 @@ def manager(address, monkeypatch):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(manager, look, axe, theme):
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(manager, look, axe, theme, settings):
+    settings.MUSTER_SMS_PROVIDERS = read_accounts(
+        "sms", "twilio://AC1:tok@?from=+4930999 vonage://k:s@?from=Muster"
+    )
+    for _ in range(3):
+        breaker.failed(settings.MUSTER_SMS_PROVIDERS[0], error="No answer within 8 s", now=timezone.now())
+    manager.contact_methods.update(flagged_at=timezone.now(), flag_reason="A machine answered")
     sent = Delivery.objects.filter(status="sent").latest("pk")
+    bundle = Bundle.objects.create(
+        recipient=manager, idempotency_key=sent.idempotency_key, created_at=timezone.now()
+    )
+    Delivery.objects.filter(notification=sent.notification).update(bundle=bundle)
     found = {}
-    for path in ("/notifications/methods/", "/notifications/ledger/", f"/notifications/ledger/{sent.pk}/"):
+    for path in (
+        "/notifications/methods/?kind=telegram", "/notifications/ledger/", f"/notifications/ledger/{sent.pk}/",
+        "/notifications/providers/", bundle_path(bundle.pk),
+    ):  # fmt: skip
         page = look(manager, path, theme=theme)
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 844})
@@ -59,3 +74,14 @@ def test_a_step_is_added_and_removed_without_script(manager, look):
 
     page.locator("section", has_text="Low urgency").get_by_role("button", name="Remove").first.click()
     assert page.get_by_text("After 10 min").count() == 0
+
+
+def test_what_becomes_of_a_test_appears_beside_the_method_by_itself(manager, look):
+    page = look(manager, "/notifications/methods/")
+    method = page.locator("article", has_text="ines@example.org")
+    method.get_by_role("button", name="Send a test").click()
+    assert method.get_by_text("a message is on its way…").is_visible()
+
+    fire_due(now=timezone.now(), by="test")
+
+    method.get_by_text("last message sent: 250 accepted").wait_for(timeout=5000)

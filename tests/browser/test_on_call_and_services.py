@@ -48,6 +48,12 @@ def places(ines, ravi):
         "/schedules/",
         "/schedules/checkout/",
         "/schedules/checkout/?from=2026-10-20",
+        "/schedules/checkout/?view=month",
+        "/schedules/checkout/quality/",
+        "/schedules/checkout/temporary/",
+        "/schedules/checkout/overrides/?start=2026-12-01T08:00&end=2026-12-01T09:00&replaces=ravi",
+        "/schedules/checkout/swap/",
+        "/schedules/mine/",
         "/schedules/nobody/",
         "/schedules/new/",
         "/schedules/checkout/edit/",
@@ -124,3 +130,28 @@ def test_service_page_loads_its_policy_and_refuses_a_cycle(look, ines):
     assert page.get_by_label("It also needs").input_value() == "shop"
     assert not Service.objects.get(slug="ledger-db").dependencies.exists()
     look.reports.clear()  # the browser notes the refusal's status
+
+
+def test_a_time_in_the_calendar_is_changed_after_a_look_at_what_changes(look, axe, ines, ravi):
+    schedule = make_schedule("Checkout", people=[ines], time_zone="Europe/Berlin")
+    page = look(ines, "/schedules/checkout/")
+    page.locator("a.cal-link").last.click()
+    page.locator("[name='override-replaces'][value='ines']").wait_for()
+    assert page.url.endswith("/schedules/checkout/")  # it came to the page, which stayed
+
+    tomorrow = (timezone.localtime() + timedelta(days=1)).strftime("%Y-%m-%d")
+    page.get_by_label("Who", exact=True).fill("ravi")
+    page.get_by_label("From", exact=True).fill(f"{tomorrow}T18:00")
+    page.get_by_label("To", exact=True).fill(f"{tomorrow}T20:00")
+    page.get_by_role("button", name="Preview").click()
+    row = page.locator("#change .m-table tbody tr")
+    row.wait_for()
+    assert row.locator("td").all_inner_texts()[1:3] == ["Ines Okafor", "Ravi Menon"]
+    assert not Override.objects.exists()
+    assert page.locator("#do-preview").evaluate("element => document.activeElement === element")
+    assert axe(page) == []
+
+    page.get_by_role("button", name="Put on call").click()
+    page.get_by_text("Ravi Menon is on call from").wait_for()
+    made = Override.objects.get()
+    assert (made.schedule, made.user, made.replaces) == (schedule, ravi, ines)

@@ -74,6 +74,16 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("REDIS_URL", "http://x", "REDIS_URL must start with redis:// or rediss:// or unix://."),
         ("DATABASE_URL", "postgres://me:secret@host:port/x", "DATABASE_URL has a port that is not a number."),
         ("MUSTER_DEBUG", "perhaps", "MUSTER_DEBUG must be true or false, not 'perhaps'."),
+        (
+            "MUSTER_SMS_PROVIDERS",
+            "twilio:AC1:tok",
+            "MUSTER_SMS_PROVIDERS needs an account before the @ and from=… at address 1.",
+        ),
+        (
+            "MUSTER_MESSAGE_LIMITS",
+            "sms=5",
+            "MUSTER_MESSAGE_LIMITS must be limits as sms=1/1,5/15 voice=3/15 (messages/minutes), or none, not 'sms=5'.",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_variable(name: str, value: str, said: str) -> None:

@@ -105,5 +105,7 @@ def test_loading_takes_few_statements(django_assert_max_num_queries):
         seed(now=NOW)
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM timers_timer")
+        cursor.execute(
+            "SELECT count(*) FROM timers_timer WHERE kind NOT IN ('duty_notices', 'swap_expiry', 'maintenance.start')"
+        )
         assert cursor.fetchone() == (0,)

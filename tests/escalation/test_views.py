@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -5,13 +6,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Role
-from escalation.models import Policy, ServicePolicy
-from escalation.transitions import escalate_now
+from escalation import versions
+from escalation.models import MatrixCell, Policy, ServicePolicy
+from escalation.rules import TargetData
+from escalation.transitions import escalate_now, save_policy
 from incidents import links, transitions
 from incidents.models import Kind, PageStatus
 from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
+from tests.factories.oncall import make_schedule
 
 pytestmark = pytest.mark.django_db
 
@@ -254,3 +258,152 @@ def test_the_list_of_policies_asks_the_same_few_questions_however_many_there_are
         page = client.get(url, nothing)
         assert (page.status_code, list(page.context["page"])) == (200, [])
         assert "Clear the filters" in page.content.decode()
+
+
+def full_form(cast, **changes):
+    """All that the editor can say about one tier."""
+    schedule = make_schedule("Payments", people=[cast["ada"]])
+    return policy_form(**{
+        "on_ack_timeout": "restart", "working_hours": "Mon to Fri, 08:00 to 18:00\nSat, 10:00 to 12:00",
+        "time_zone": "Europe/Berlin", "why": "the council asked", "tier-0-ack_mode": "quorum", "tier-0-quorum": "2",
+        "tier-0-when_unstaffed": "hold_until_staffed", "tier-0-hold_limit": "2 h", "tier-0-hours": "in",
+        "tier-0-severities": ["1", "2"], "tier-0-containment_missed": "on", "tier-0-expertise_needed": "database, network",
+        "tier-0-channels": ["sms"], "tier-0-targets": [f"schedule_next:{schedule.pk}"],
+        "tier-0-targets_out": [f"user:{cast['bob'].pk}"], **changes,
+    })  # fmt: skip
+
+
+def test_the_editor_keeps_all_that_a_tier_can_say_and_the_page_says_it_in_sentences(client, cast):
+    sign_in(client, Role.MANAGER)
+    answer = client.post(reverse("escalation:policy_new"), full_form(cast))
+    policy = Policy.objects.get(name="Ledger")
+    assert answer.headers["Location"] == reverse("escalation:policy_detail", args=[policy.slug])
+    made = policy.tiers.get()
+    assert (made.ack_mode, made.quorum, made.when_unstaffed, made.hold_limit_minutes, made.hours) == (
+        "quorum", 2, "hold_until_staffed", 120, "in",
+    )  # fmt: skip
+    assert (made.severities, made.channels) == ([1, 2], ["sms"])
+    assert made.early == [
+        {"kind": "containment_missed"}, {"kind": "expertise", "field": "database"},
+        {"kind": "expertise", "field": "network"},
+    ]  # fmt: skip
+    assert (policy.on_ack_timeout, policy.add_on_handoff, policy.time_zone) == (
+        "restart",
+        False,
+        "Europe/Berlin",
+    )
+    assert policy.working_hours == [
+        {"days": [0, 1, 2, 3, 4], "start": "08:00", "end": "18:00"},
+        {"days": [5], "start": "10:00", "end": "12:00"},
+    ]
+    page = client.get(answer.headers["Location"]).content.decode()
+    for sentence in (
+        "Pages whoever is next on call on Payments and Bob (outside working hours only).",
+        "2 have to answer: the others stay paged after the first acknowledgement.",
+        "When nobody is there, the next tier is paged at once, and this one as soon as somebody comes, within 2 h.",
+        "Is paged before its turn when the containment target is missed, database expertise is needed or network expertise",
+        "Counts for SEV1 and SEV2, in working hours only; else it is passed.",
+        "Whoever comes on call while a tier waits is not paged.",
+        "Working hours: Mon to Fri, 08:00 to 18:00, Sat, 10:00 to 12:00 (Europe/Berlin).",
+    ):
+        assert sentence in page
+    edit = reverse("escalation:policy_edit", args=[policy.slug])
+    shown = client.get(edit).context
+    again = {**shown["form"].initial, "why": ""}
+    assert shown["form"]["working_hours"].value() == "Mon to Fri, 08:00 to 18:00\nSat, 10:00 to 12:00"
+    assert again["time_zone"] == "Europe/Berlin"
+    assert shown["tiers"].forms[0].initial["targets_out"] == [f"user:{cast['bob'].pk}"]
+
+
+@pytest.mark.parametrize("line", ["whenever", "Mon to Nope, 08:00 to 18:00", "Mon, 8 to 18"])
+def test_working_hours_that_nobody_understands_are_refused_with_an_example(client, cast, line):
+    sign_in(client, Role.MANAGER)
+    answer = client.post(reverse("escalation:policy_new"), policy_form(working_hours=line))
+    assert answer.status_code == 400
+    assert "Example: Mon to Fri, 09:00 to 17:00" in answer.content.decode()
+    assert Policy.objects.count() == 1
+
+
+def test_versions_are_compared_in_words_and_restored_by_a_manager_only(client, cast):
+    user = sign_in(client, Role.MANAGER)
+    policy = cast["policy"]
+    data = versions.data_of(policy.versions.get().snapshot)
+    save_policy(policy=policy, data=replace(data, tiers=data.tiers[:2], repeats=3), by=user, why="too many")
+    page = client.get(reverse("escalation:policy_versions", args=[policy.slug]))
+    assert page.context["versions"][0][1] == [
+        "Without an answer, all tiers are paged again, 3 times, then all admins every 15 min until somebody answers."
+        " Before: Without an answer, all admins every 15 min until somebody answers.",
+        "Tier 3, Tier 3 people, is gone.",
+    ]
+    assert page.context["versions"][1][1] is None
+    assert "too many" in page.content.decode()
+    address = reverse("escalation:policy_version", args=[policy.slug, 1])
+    assert "Tier 3, Tier 3 people, is gone." in client.get(address).content.decode()
+    sign_in(client, Role.VIEWER)
+    assert (client.get(address).status_code, client.post(address).status_code) == (200, 403)
+    assert policy.tiers.count() == 2
+    sign_in(client, Role.ADMIN)
+    assert client.post(address, {"why": "it was right"}).status_code == 302
+    policy.refresh_from_db()
+    assert (policy.version, policy.repeats, policy.tiers.count()) == (3, 0, 3)
+    assert policy.versions.get(version=3).why == "it was right"
+    assert client.get(reverse("escalation:policy_version", args=[policy.slug, 9])).status_code == 404
+
+
+def test_an_admin_says_what_a_severity_means_and_the_service_page_shows_it(client, cast):
+    address = reverse("escalation:matrix_cell", args=[2, 1])
+    sign_in(client, Role.MANAGER)
+    assert client.post(address, {"urgency": "low"}).status_code == 403
+    sign_in(client, Role.ADMIN)
+    assert client.post(address, {"start_level": "12"}).status_code == 400
+    assert not MatrixCell.objects.exists()
+    told = {"urgency": "high", "start_level": "2", "answer_seconds": "90 s", "commander": "ask"}
+    assert client.get(address).status_code == 200
+    assert client.post(address, told).status_code == 302
+    said = "escalates, begins with tier 2, answer within 1m 30s, a commander is asked"
+    assert said in client.get(reverse("escalation:matrix")).content.decode()
+    assert (
+        said in client.get(reverse("escalation:service_panel", args=[cast["service"].slug])).content.decode()
+    )
+    assert client.get(reverse("escalation:matrix_cell", args=[5, 1])).status_code == 404
+
+
+def test_a_team_is_called_in_from_the_room_and_from_a_link_and_has_a_ladder_of_its_own(client, cast):
+    user = sign_in(client)
+    incident = cast["incident"]
+    network = make_team("Network", members=[cast["cyd"]])
+    storage = make_team("Storage", members=[cast["bob"]])
+    room = reverse("escalation:escalate", args=[incident.pk])
+    assert client.post(room, {"level": "", "team": "network", "reason": "loss"}).status_code == 302
+    assert client.post(room, {"team": "network"}).status_code == 409
+    assert client.post(room, {"team": "nobody"}).status_code == 400
+    token = links.answer_path(incident.pages.last().pk).split("/")[2]
+    client.logout()
+    link = reverse("escalation:answer_escalate", args=[token])
+    assert client.post(link, {"team": "storage", "reason": "disks"}).status_code == 302
+    client.force_login(user)
+    shown = client.get(reverse("escalation:ladder", args=[incident.pk])).context["ladder"]
+    assert [(each.team, each.reason, [rung.state for rung in each.rungs]) for each in shown.others] == [
+        (network, "loss", ["paging", "later"]), (storage, "disks", ["paging", "later"]),
+    ]  # fmt: skip
+    assert [rung.state for rung in shown.rungs] == ["paging", "next", "later", "later"]
+    told = incident.timeline.filter(kind=Kind.ESCALATED).values_list("text", flat=True)
+    assert list(told) == ["escalated to the team Network: loss", "escalated to the team Storage: disks"]
+
+
+def test_the_ladder_counts_the_answers_and_warns_when_nobody_was_there(client, cast):
+    sign_in(client)
+    service = make_service("ledger", criticality=1)
+    make_policy(replace(tier(1, cast["ada"], cast["bob"]), ack_mode="all"), service=service)
+    opened = {"title": "5xx", "severity": 1, "urgency": "high", "now": timezone.now()}
+    both = transitions.trigger(service=service, **opened)
+    transitions.acknowledge(incident_id=both.pk, by=cast["ada"], now=timezone.now())
+    page = client.get(reverse("escalation:ladder", args=[both.pk]))
+    assert [rung.tally for rung in page.context["ladder"].rungs] == ["1 of 2 answered", ""]
+    assert "1 of 2 answered" in page.content.decode()
+    empty = make_service("orphan", criticality=1)
+    make_policy(tier(1, targets=[TargetData(kind="schedule", id=make_schedule("Empty").pk)]), service=empty)
+    nobody = transitions.trigger(service=empty, **opened)
+    page = client.get(reverse("escalation:ladder", args=[nobody.pk])).content.decode()
+    assert "Nobody is on duty in any tier" in page
+    assert nobody.ref in client.get(reverse("escalation:gap_list")).content.decode()

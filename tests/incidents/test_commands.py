@@ -11,7 +11,7 @@ from core.errors import Invalid, Refused
 from incidents import transitions
 from incidents.channel import commands, rules
 from incidents.models import Incident, Kind, Status
-from tests.factories.accounts import make_user
+from tests.factories.accounts import make_team, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
 
@@ -34,6 +34,7 @@ def ravi() -> User:
 @pytest.fixture
 def incident(ines: User, ravi: User) -> Incident:
     service = make_service("checkout-api", criticality=1)
+    make_team("Network", members=[ravi])
     make_policy(tier(1, ines), tier(2, ravi), service=service, catch_all=ines, name="Checkout")
     return transitions.trigger(
         service=service, title="5xx", severity=2, urgency="high", now=NOW, impact="38% fail"
@@ -130,6 +131,7 @@ def test_an_unknown_command_names_what_is_near():
         ("/decide roll back", Kind.DECISION, "roll back"),
         ("/escalate it spreads", Kind.ESCALATED, "escalated to the next tier"),
         ("/escalate 2 it spreads", Kind.ESCALATED, "escalated to tier 2: it spreads"),
+        ("/escalate team network it spreads", Kind.ESCALATED, "escalated to the team Network: it spreads"),
     ],
 )
 def test_a_command_does_what_its_button_does(incident, ines, text, kind, words):

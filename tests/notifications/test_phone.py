@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts.models import ContactMethod, User
 from incidents import transitions as incidents
 from incidents.models import Kind
-from notifications import breaker, receipts, rules, transitions
+from notifications import breaker, receipts, rules, sending, transitions
+from notifications.channels.base import Accepted
 from notifications.models import Delivery, ProviderState, Reply
 from notifications.phone_accounts import read_accounts
 from tests.factories.accounts import make_user
@@ -63,7 +64,9 @@ def post(path: str, fields: dict[str, str], *, token: str = TOKEN, **headers):
     signed = headers or signed_by_twilio(f"https://muster.example{path}", fields)
     if token != TOKEN:
         signed = {"HTTP_X_TWILIO_SIGNATURE": "bm90IHRoaXM="}
-    return Client().post(path, urlencode(fields), content_type="application/x-www-form-urlencoded", **signed)
+    return Client(enforce_csrf_checks=True).post(
+        path, urlencode(fields), content_type="application/x-www-form-urlencoded", **signed
+    )
 
 
 def text_in(sink, **fields) -> str:
@@ -214,6 +217,55 @@ def test_a_call_is_answered_with_a_key_and_another_page_is_refused_politely(ravi
     )
 
 
+def test_several_incidents_are_one_call_and_one_sms_with_one_answer(
+    ravi, phones, paged, settings, monkeypatch
+):
+    settings.MUSTER_MESSAGE_LIMITS = {}
+    phone(ravi, "voice", after=5 * 60 * SECOND)
+    phone(ravi, "sms", after=5 * 60 * SECOND)
+    found = [paged(title) for title in ("Checkout fails", "Search is slow", "Disk fills")]
+    assert not phones["voice1"].arrived
+
+    fire(timezone.now() + timedelta(minutes=5))
+
+    [call], [sms] = phones["voice1"].arrived, phones["sms1"].arrived
+    assert sms["Body"].startswith("3 pages wait for you. 1: SEV1 ")
+    assert "Reply ack all, or ack and a number. All: https://muster.example/notifications/all/" in sms["Body"]
+    path = call["Url"].removeprefix("https://muster.example")
+    heard = post(path, {"CallSid": call["sid"], "AnsweredBy": "human"}).content.decode()
+    assert "3 pages wait for you." in heard
+    assert all(incident.title in heard for incident in found)
+    assert "Press 4 to acknowledge all, 5 to escalate all, 6 to resolve all" in heard
+
+    assert f"{found[2].ref} is yours" in text_in(phones["sms1"], Body="ack 3")
+    said = post(f"{path}keys/1/", {"CallSid": call["sid"], "Digits": "4"}).content.decode()
+    assert all(f"{incident.ref} is yours" in said for incident in found)
+    assert {type(each).objects.get(pk=each.pk).status for each in found} == {"acknowledged"}
+
+
+def test_news_of_a_machine_that_comes_before_our_own_result_counts(ravi, phones, monkeypatch):
+    phone(ravi, "voice")
+    page = make_notification(ravi)
+    claimed = []
+    monkeypatch.setattr(sending, "dispatch", claimed.append)
+    fire(NOW)
+    call = page.deliveries.get(channel="voice")
+
+    settled = transitions.settle(
+        deliveries=Delivery.objects.filter(pk=call.pk),
+        result="machine",
+        said="answered by a machine",
+        now=NOW,
+    )
+    said = Accepted("queued CA1", provider="voice1", provider_id="CA1")
+    transitions.record(claimed=claimed[0], outcome="sent", detail=said, now=NOW)
+
+    call.refresh_from_db()
+    assert settled == 1
+    assert (call.status, call.provider, call.receipt) == ("machine", "voice1", "answered by a machine")
+    assert not Timer.objects.filter(key=str(call.pk)).exists()
+
+
 def test_five_escalates_once_however_often_the_request_is_sent(ravi, phones, paged):
     phone(ravi, "voice")
     incident = paged("5xx")
@@ -291,6 +343,7 @@ def test_an_sms_is_answered_with_its_number_and_the_answer_confirms(ravi, phones
     assert "2 wait for you. Reply with a number, or all. 1: " in text_in(phones["sms1"], Body="ack")
     assert "No message of the last 48 h has the number 77" in text_in(phones["sms1"], Body="ack 77")
     assert "ack 12 acknowledges" in text_in(phones["sms1"], Body="who are you?")
+    assert "<Message>" not in text_in(phones["sms1"], Body="I am driving and will answer later")
     assert f"{second.ref} is yours" in text_in(phones["sms1"], Body="4 2")
     second.refresh_from_db()
     first.refresh_from_db()

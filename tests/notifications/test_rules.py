@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -179,3 +180,95 @@ def test_a_short_text_never_cuts_its_link():
 def test_a_subject_is_one_line_and_a_short_text_fits(title, body):
     assert "\n" not in rules.subject(title) and "\r" not in rules.subject(title)
     assert len(rules.short_text(title=title, body=body, link="https://m.example/p/x/")) <= 160
+
+
+# --- phones, replies, limits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("ack 12", rules.Wish("acknowledge", code=12)),
+        ("4 12", rules.Wish("acknowledge", code=12)),
+        ("12 ack", rules.Wish("acknowledge", code=12)),
+        ("  ACK: 7. ", rules.Wish("acknowledge", code=7)),
+        ("Ack All!", rules.Wish("acknowledge", all=True)),
+        ("5 3", rules.Wish("escalate", code=3)),
+        ("resolve 999", rules.Wish("resolve", code=999)),
+        ("ack", rules.Wish("acknowledge")),
+        ("help", rules.Wish("help")),
+        ("?", rules.Wish("help")),
+        ("ack 1000", None),
+        ("ack twelve", None),
+        ("ack 1 2", None),
+        ("I am driving", None),
+        ("", None),
+        ("12", None),
+    ],
+)
+def test_what_a_reply_means(text, wish):
+    assert rules.read_reply(text) == wish
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("+49 (0)30 123-456", "+4930123456"), ("0049 30 123456", "+4930123456"), ("+1 (555) 010-9999", "+15550109999"),
+        ("030 123456", None), ("+49", None), ("+0301234567", None), ("+4930123456789012345", None), ("+49 30 CALL", None),
+    ],
+)  # fmt: skip
+def test_a_phone_number_needs_its_country_code(text, number):
+    assert rules.phone_number(text) == number
+
+
+def test_limits_count_what_left_and_the_strictest_says_when():
+    now = NOW
+    left = [now - timedelta(seconds=second) for second in (30, 200, 400)]
+    minute, quarter = rules.Limit(1, 1), rules.Limit(3, 15)
+
+    assert rules.free_at(left=left, limits=[minute], now=now) == (left[0] + timedelta(minutes=1), minute)
+    assert rules.free_at(left=left, limits=[minute, quarter], now=now) == (
+        left[2] + timedelta(minutes=15),
+        quarter,
+    )
+    assert rules.free_at(left=left[1:], limits=[minute, quarter], now=now) is None
+    assert rules.free_at(left=left, limits=[], now=now) is None
+    assert str(quarter) == "3 in 15 min are the most"
+
+
+def test_an_sms_about_many_pages_keeps_its_link_and_how_to_reply():
+    titles = [
+        (f"SEV1 Service {number} answers with errors since the rollout", number) for number in range(1, 21)
+    ]
+    link = "https://muster.example/notifications/all/abc/"
+
+    text = rules.bundle_sms(titles=titles, link=link, may_reply=True)
+
+    assert len(text) <= 440
+    assert text.startswith("20 pages wait for you. 1: SEV1 Service 1 answers")
+    assert text.endswith(f"Reply ack all, or ack and a number. All: {link}")
+    assert re.search(r"And 1\d more\.", text)
+    assert "Reply" not in rules.bundle_sms(titles=titles, link=link, may_reply=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("+4930123456", "+49…456"),
+        ("ravi@example.org", "r…@example.org"),
+        ("https://x.org/hook/s3cret", "https://x.org/…"),
+    ],
+)
+def test_addresses_of_others_are_shown_in_part(address, shown):
+    assert rules.masked(address) == shown
+
+
+def test_a_provider_is_left_out_longer_after_each_failed_trial():
+    assert [rules.open_for(failures).total_seconds() for failures in (3, 4, 5, 6, 7, 50)] == [
+        60,
+        120,
+        240,
+        480,
+        600,
+        600,
+    ]

@@ -8,6 +8,7 @@ from django.urls import reverse
 from accounts.models import ContactMethod, Role
 from core.errors import Invalid
 from notifications import rules, verification
+from notifications.channels.webhook import sign
 from notifications.models import Delivery, Notification, NotificationRule
 from tests.factories.accounts import make_email, make_user
 from tests.factories.notifications import NOW, make_notification, make_rule
@@ -273,6 +274,29 @@ def test_the_secret_of_a_webhook_is_shown_to_its_owner(client, ravi):
     secret = ravi.contact_methods.get().secret
     assert len(secret) == 48
     assert secret in said(client.get(url("methods")))
+
+
+def test_a_webhook_is_signed_with_both_secrets_until_the_old_one_is_ended(client, ravi):
+    hook = ravi.contact_methods.create(
+        kind="webhook", address="https://example.org/hook", secret="old", verified_at=NOW
+    )
+    stranger = make_user("ines").contact_methods.create(
+        kind="webhook", address="https://x.org/", secret="hers"
+    )
+
+    client.post(url("method_secret", hook.pk), {"do": "new"})
+    hook.refresh_from_db()
+    new, old = hook.secret.split(",")
+    assert (old, len(new)) == ("old", 48)
+    assert sign(b"{}", hook.secret.split(",")) == f"{sign(b'{}', [new])},{sign(b'{}', ['old'])}"
+    assert "End the old secret" in said(client.get(url("methods")))
+
+    client.post(url("method_secret", hook.pk), {"do": "end"})
+    hook.refresh_from_db()
+    assert hook.secret == new
+    assert client.post(url("method_secret", stranger.pk), {"do": "new"}).status_code == 404
+    stranger.refresh_from_db()
+    assert stranger.secret == "hers"
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------

@@ -511,3 +511,38 @@ def test_overlaps_name_what_does_not_count_and_who_is_on_call_twice(checkout, ma
             for weeks in range(2)
         ],
     ]  # fmt: skip
+
+
+def test_a_new_version_counts_from_a_time_ahead_and_can_be_changed_until_then(
+    checkout, manager, ines, ravi, dana
+):
+    weekly = checkout.layers.get()
+    start = MONDAY + 7 * DAY
+    update(manager, checkout, as_it_is(weekly, people=[dana], name="New"), counts_from=start, now=NOW)
+
+    def seen():
+        return [who(checkout, at) for at in (NOW, start - HOUR, start, start + 70 * DAY)]
+
+    assert seen() == [[ravi], [ines], [dana], [dana]]
+    old, new = queries.current_layers().filter(schedule=checkout).order_by("position")
+    assert (old.ends_at, new.effective_from) == (start, start)
+
+    # Saved again as it is, it stays; changed, it still counts from then; another version moves it.
+    update(manager, checkout, as_it_is(old), as_it_is(new), now=NOW + HOUR)
+    assert seen() == [[ravi], [ines], [dana], [dana]]
+    update(manager, checkout, as_it_is(old), as_it_is(new, people=[ravi]), now=NOW + 2 * HOUR)
+    assert seen() == [[ravi], [ines], [ravi], [ravi]]
+    old, new = queries.current_layers().filter(schedule=checkout).order_by("position")
+    update(manager, checkout, as_it_is(new, people=[dana]), counts_from=MONDAY, now=NOW + 3 * HOUR)
+    assert [who(checkout, at) for at in (NOW, MONDAY - HOUR, MONDAY, start)] == [
+        [ravi],
+        [ravi],
+        [dana],
+        [dana],
+    ]
+
+    layer = queries.current_layers().filter(schedule=checkout).last()
+    for fields in ({"counts_from": NOW}, {"counts_from": start, "time_zone": "Asia/Tokyo"}):
+        with pytest.raises(Invalid) as refusal:
+            update(manager, checkout, as_it_is(layer), now=NOW + 4 * HOUR, **fields)
+        assert list(refusal.value.fields) == ["counts_from"]
