@@ -648,7 +648,9 @@ def test_the_list_costs_the_same_however_many(ines, django_assert_num_queries):
     for number in range(4):
         make_bridge(name=f"chat {number}", service=make_service())
     client.get(reverse("integrations:bridges"))
-    with django_assert_num_queries(6):  # session, person, the pages that wait, how many, bridges, services for the form
+    with django_assert_num_queries(
+        6
+    ):  # session, person, the pages that wait, how many, bridges, services for the form
         client.get(reverse("integrations:bridges"))
 
 
