@@ -258,6 +258,20 @@ class EmptyIn(StrictSerializer):
     pass
 
 
+class SeenIn(StrictSerializer):
+    """For what one person has at a time, so that two who decide at once do not undo each other unseen."""
+
+    seen = PersonField(
+        required=False, allow_null=True,
+        help_text="Who had it when you looked; null: nobody. 409 when somebody else has it by now. Left out: whoever has it.",
+    )  # fmt: skip
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        """As transitions take it: an id, 0 for nobody, None for not told."""
+        seen = given.get("seen")
+        return {**given, "seen": seen.pk if seen else 0 if "seen" in given else None}
+
+
 class NoteOptionalIn(StrictSerializer):
     note = Text(max_length=2000, required=False, default="", allow_blank=True)
 

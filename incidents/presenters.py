@@ -3,17 +3,21 @@
 Only `slots_context` reads the database; everything else takes the rows that it shows.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import User
 from core import words
+from core.templatetags.muster import local_time
 from incidents import queries
 from incidents.channel import queries as channel
 from incidents.channel import render
@@ -37,6 +41,8 @@ from incidents.roles import queries as roles
 from incidents.roles import rules as role_rules
 from incidents.timeline import SYSTEM
 from incidents.todo import queries as todo
+
+log = logging.getLogger(__name__)
 
 SOON = timedelta(minutes=3)
 """A countdown warns in the last fifth of its window, and at least so long before its end."""
@@ -261,7 +267,22 @@ def _files(entry: TimelineEntry) -> list[Attached]:
 
 
 def entry_html(entry: TimelineEntry, *, echo: bool = False, loose: bool = False) -> str:
-    return render_to_string("incidents/_entry.html", entry_context(entry, echo=echo, loose=loose))
+    """An entry that cannot be drawn, by a fault of ours, is plain text: it must not keep the rest from who reads."""
+    try:
+        return render_to_string("incidents/_entry.html", entry_context(entry, echo=echo, loose=loose))
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("Entry %s of INC-%s cannot be drawn", entry.seq, entry.incident_id)
+        return plain_html(entry, loose=loose)
+
+
+def plain_html(entry: TimelineEntry, *, loose: bool = False) -> str:
+    place = "" if loose else format_html(' id="e-{0}" data-seq="{0}"', entry.seq)
+    return format_html(
+        '<li class="entry"{} data-kind="" data-group="">{}<span></span><p><b>{}</b> {}</p></li>',
+        place, local_time(entry.at), entry.actor_name, entry.text,
+    )  # fmt: skip
 
 
 def news_html(incident_id: int, entries: Sequence[TimelineEntry]) -> list[str]:

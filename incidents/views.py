@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from django.db.models import Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -43,7 +42,7 @@ CLOSED_DAYS = 7
 
 
 def _entries(entries: Iterable[TimelineEntry]) -> list[str]:
-    return [render_to_string("incidents/_entry.html", presenters.entry_context(entry)) for entry in entries]
+    return [presenters.entry_html(entry) for entry in entries]
 
 
 # --- now ------------------------------------------------------------------------------------------------------------

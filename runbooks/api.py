@@ -63,6 +63,8 @@ class RunbookOut(serializers.Serializer):
     draft_version = serializers.IntegerField(
         source="draft", allow_null=True, help_text="Null: there is none."
     )
+    saved_at = serializers.DateTimeField(help_text="Send it back as `read_at` with a change.")
+    archived_at = serializers.DateTimeField(allow_null=True, help_text="Then it is in no list any more.")
 
 
 class RunbookIn(StrictSerializer):
@@ -80,7 +82,8 @@ class RunbookIn(StrictSerializer):
     why = Text(max_length=300, required=False, default="", allow_blank=True)
     read_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None,
-        help_text="`saved_at` of the draft that you changed. Without it a draft of somebody else is not overwritten.",
+        help_text="`saved_at` of the runbook that you changed; 409 when it was saved since. Without it a draft of somebody else "
+        "is not overwritten.",
     )  # fmt: skip
 
 
@@ -94,6 +97,10 @@ class RunbookQuery(StrictSerializer):
 
 class PublishIn(StrictSerializer):
     version = Whole(min_value=1, max_value=1_000_000)
+    read_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None,
+        help_text="`saved_at` of the version that you read; 409 when it says something else by now.",
+    )  # fmt: skip
 
 
 def _data(asked: dict[str, Any]) -> tuple[RunbookData, datetime | None]:
@@ -115,16 +122,18 @@ class RunbookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         return queries.repository(**asked)
 
     def get_object(self) -> Runbook:
-        """By id or by slug."""
+        """By id or by slug; archived ones too, as an old incident leads to them."""
         ref = self.kwargs["ref"]
         by_id = ref.isdecimal() and ref.isascii() and len(ref) < 19
-        found = queries.repository().filter(Q(pk=int(ref)) if by_id else Q(slug=ref[:120])).first()
+        found = (
+            queries.repository(archived=True).filter(Q(pk=int(ref)) if by_id else Q(slug=ref[:120])).first()
+        )
         if found is None:
             raise Missing("There is no such runbook.")
         return found
 
     def _answer(self, runbook_id: int, status: int = 200) -> Response:
-        return Response(RunbookOut(queries.repository().get(pk=runbook_id)).data, status=status)
+        return Response(RunbookOut(queries.repository(archived=True).get(pk=runbook_id)).data, status=status)
 
     @extend_schema(
         parameters=[
@@ -176,8 +185,10 @@ class RunbookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     def publish(self, request: Request, ref: str) -> Response:
         """By a second person, or a manager. Incidents that use an earlier version keep it."""
         runbook = self.get_object()
-        number = read_body(request, PublishIn)["version"]
-        transitions.publish(runbook_id=runbook.pk, number=number, by=request.user, now=timezone.now())
+        asked = read_body(request, PublishIn)
+        transitions.publish(
+            runbook_id=runbook.pk, number=asked["version"], read_at=asked["read_at"], by=request.user, now=timezone.now()
+        )  # fmt: skip
         return self._answer(runbook.pk)
 
 

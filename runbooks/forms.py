@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from accounts.models import Team
 from catalog.models import Service
 from runbooks import rules
-from runbooks.models import OutageClass, Runbook, Version
+from runbooks.models import OutageClass, Runbook, Version, VersionStatus
 from runbooks.transitions import RunbookData
 
 PATTERN = """Who it is for, and how you know that it is this.
@@ -86,7 +86,7 @@ class RunbookForm(forms.Form):
         )  # fmt: skip
 
 
-def initial_of(runbook: Runbook, latest: Version, draft: Version | None) -> dict[str, object]:
+def initial_of(runbook: Runbook, latest: Version) -> dict[str, object]:
     return {
         "title": runbook.title,
         "summary": runbook.summary,
@@ -95,6 +95,6 @@ def initial_of(runbook: Runbook, latest: Version, draft: Version | None) -> dict
         "services": ", ".join(service.name for service in runbook.services.all()),
         "tags": ", ".join(runbook.tags),
         "text": latest.text,
-        "why": draft.why if draft else "",
-        "read_at": draft.saved_at.isoformat() if draft else "",
+        "why": latest.why if latest.status == VersionStatus.DRAFT else "",
+        "read_at": runbook.saved_at.isoformat(),
     }

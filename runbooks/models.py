@@ -38,6 +38,7 @@ class Runbook(models.Model):
         help_text="What the repository shows. Null: never published.",
     )  # fmt: skip
     created_at = models.DateTimeField()
+    saved_at = models.DateTimeField(help_text="When its text or anything else of it was last written.")
     archived_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

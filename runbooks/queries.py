@@ -17,14 +17,13 @@ MOST_BANNERS = 20
 
 def repository(
     *, search: str = "", outage_class: str = "", team: str = "", service: str = "", tag: str = "", drafts: bool = False,
-    published: bool = False,
+    published: bool = False, archived: bool = False,
 ) -> QuerySet[Runbook]:  # fmt: skip
-    """Runbooks that are not archived, with their draft's number as `draft`. Found by words of the published text, by parts
-    of the title, and by tag or service; the title's come first."""
+    """Runbooks, archived ones only when asked for, with their draft's number as `draft`. Found by words of the published
+    text, by parts of the title, and by tag or service; the title's come first."""
     draft = Version.objects.filter(runbook=OuterRef("pk"), status=VersionStatus.DRAFT).values("number")[:1]
     found = (
-        Runbook.objects.filter(archived_at__isnull=True)
-        .select_related("team", "published__published_by")
+        Runbook.objects.select_related("team", "published__published_by")
         .prefetch_related("services")
         .annotate(draft=Subquery(draft, output_field=IntegerField()))
     )
@@ -42,6 +41,8 @@ def repository(
             ))
             | Exists(words.filter(pk=OuterRef("published_id")))
         ).annotate(place=Case(When(by_title, then=Value(0)), default=Value(1)))  # fmt: skip
+    if not archived:
+        found = found.filter(archived_at__isnull=True)
     if outage_class:
         found = found.filter(outage_class=outage_class)
     if team:
@@ -110,7 +111,7 @@ def banners(runbook: Runbook, now: datetime) -> list[presenters.Banner]:
         incident_queries.open_incidents()
         .annotate(at_hand=at_hand)
         .filter(Q(at_hand=True) | Q(service__in=runbook.services.all()))
+        .order_by("-at_hand", "severity", "-pk")
         .prefetch_related("phase_stamps")
     )
-    found = sorted(rows[:MOST_BANNERS], key=lambda incident: not incident.at_hand)
-    return [presenters.banner(incident, now) for incident in found]
+    return [presenters.banner(incident, now) for incident in rows[:MOST_BANNERS]]

@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from markdown_it import MarkdownIt
 
@@ -73,6 +74,7 @@ def _headings(text: str) -> list[_Heading]:
     ]
 
 
+@lru_cache(maxsize=128)
 def read(text: str) -> Document:
     text = text.replace("\r\n", "\n")
     lines = text.split("\n")

@@ -21,6 +21,7 @@ from runbooks.models import OutageClass, Runbook, Use, Version, VersionStatus
 RESERVED = {"new", "incidents", "services"}  # addresses that are pages
 MOST_TAGS = 20
 MOST_SERVICES = 100
+MOST_AT_HAND = 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def create_runbook(*, data: RunbookData, by: User, now: datetime) -> Runbook:
     """With its first draft. Raises Invalid."""
     _check(data)
     runbook = Runbook(slug=free_slug(Runbook, data.title, kind="runbook", reserved=RESERVED), created_at=now)
-    _write_head(runbook, data)
+    _write_head(runbook, data, now=now)
     _write_draft(runbook, data, by=by, now=now)
     return runbook
 
@@ -53,33 +54,49 @@ def save_draft(
 ) -> Version:
     """The text becomes the draft, and the head takes effect at once. The published text stays what it is.
 
-    `read_at`: `saved_at` of the draft that was edited. Raises Refused `changed_meanwhile` when another was saved since.
+    `read_at`: `saved_at` of the runbook that was edited; without it only a draft of somebody else is in the way. Raises
+    Refused `changed_meanwhile`. The same again changes nothing.
     """
     _check(data)
     runbook = _lock(runbook_id)
-    draft = runbook.versions.filter(status=VersionStatus.DRAFT).select_related("author").first()
-    if draft is not None and draft.saved_at != read_at and draft.text != data.text:
+    newest = runbook.versions.select_related("author").order_by("-number")[0]
+    if _says_this(runbook, newest, data):
+        return newest
+    is_draft_of_another = newest.status == VersionStatus.DRAFT and newest.author != by
+    if is_draft_of_another if read_at is None else read_at != runbook.saved_at:
         raise Refused(
-            f"{draft.author} saved a draft {duration(now - draft.saved_at)} ago, after you began. Yours is not saved yet: it "
-            "stays in this form. Read theirs, then save again.",
+            f"It was saved {duration(now - runbook.saved_at)} ago, after you began; {newest.author} wrote version "
+            f"{newest.number}. Yours is not saved yet: it stays in this form. Read theirs, then save again.",
             code="changed_meanwhile",
         )
-    _write_head(runbook, data)
+    _write_head(runbook, data, now=now)
     return _write_draft(runbook, data, by=by, now=now)
 
 
 @transaction.atomic
-def publish(*, runbook_id: int, number: int, by: User, now: datetime) -> Version:
+def publish(
+    *, runbook_id: int, number: int, by: User, now: datetime, read_at: datetime | None = None
+) -> Version:
     """The repository shows this version from now on. By a second person, or by a manager.
 
-    Incidents in which an earlier one is in use keep it.
+    Incidents in which an earlier one is in use keep it. `read_at`: `saved_at` of the version that was read; Refused
+    `changed_meanwhile` when it says something else by now.
     """
     runbook = _lock(runbook_id)
-    version = runbook.versions.filter(number=number).select_related("author").first()
+    version = runbook.versions.filter(number=number).select_related("author", "published_by").first()
     if version is None:
         raise Missing(f"{runbook} has no version {number}.")
     if version.status == VersionStatus.PUBLISHED:
-        raise Refused(f"Version {number} is published already.")
+        ago = duration(now - version.published_at)
+        raise Refused(
+            f"{version.published_by} published version {number} {ago} ago.", code="already_published"
+        )
+    if read_at is not None and read_at != version.saved_at:
+        raise Refused(
+            f"{version.author} changed this draft {duration(now - version.saved_at)} ago, after you opened it. Nothing was "
+            "published. Read it again, then publish it.",
+            code="changed_meanwhile",
+        )
     if version.author == by and not at_least(by, "manager"):
         raise NotAllowed("A second person publishes what you wrote: any other responder, or a manager.")
     version.status, version.published_by, version.published_at = VersionStatus.PUBLISHED, by, now
@@ -104,13 +121,13 @@ def archive(*, runbook_id: int, by: User, now: datetime) -> Runbook:
 @transaction.atomic
 def attach(*, incident_id: int, runbook_id: int, by: User, now: datetime) -> Use:
     """Bring the published version into the room. Attaching what is there changes nothing."""
-    runbook = Runbook.objects.select_related("published").filter(pk=runbook_id).first()
-    if runbook is None:
-        raise Missing("There is no such runbook.")
+    incident = lock_incident(incident_id)
+    runbook = _lock(runbook_id)
     if runbook.published is None or runbook.archived_at is not None:
         raise Refused(f"{runbook} is not published. Publish it first.", code="not_published")
-    incident = lock_incident(incident_id)
     _refuse_when_over(incident)
+    if incident.runbook_uses.exclude(runbook=runbook).count() >= MOST_AT_HAND:
+        raise Refused(f"{MOST_AT_HAND} runbooks are at hand. Lay one aside first.", code="too_many")
     use, is_new = Use.objects.get_or_create(
         incident=incident, runbook=runbook,
         defaults={"version": runbook.published, "attached_by": by, "attached_at": now},
@@ -180,7 +197,24 @@ def _check(data: RunbookData) -> None:
         raise Invalid("The runbook was not saved.", fields=wrong)
 
 
-def _write_head(runbook: Runbook, data: RunbookData) -> None:
+def _text(data: RunbookData) -> str:
+    return clean_text(data.text).replace("\r\n", "\n").strip() + "\n"
+
+
+def _says_this(runbook: Runbook, version: Version, data: RunbookData) -> bool:
+    now = (runbook.title, runbook.summary, runbook.outage_class, runbook.team_id, runbook.tags)
+    wanted = (
+        clean_text(data.title).strip(), clean_text(data.summary).strip(), data.outage_class,
+        data.team.pk if data.team else None, rules.clean_tags(data.tags),
+    )  # fmt: skip
+    services = set(runbook.services.values_list("pk", flat=True))
+    same_head = now == wanted and services == {service.pk for service in data.services}
+    why = version.why if version.status == VersionStatus.PUBLISHED else clean_text(data.why).strip()
+    return same_head and (version.text, version.why) == (_text(data), why)
+
+
+def _write_head(runbook: Runbook, data: RunbookData, *, now: datetime) -> None:
+    runbook.saved_at = now
     runbook.title, runbook.summary = clean_text(data.title).strip(), clean_text(data.summary).strip()
     runbook.outage_class, runbook.team, runbook.tags = (
         data.outage_class,
@@ -192,8 +226,11 @@ def _write_head(runbook: Runbook, data: RunbookData) -> None:
 
 
 def _write_draft(runbook: Runbook, data: RunbookData, *, by: User, now: datetime) -> Version:
-    """Saving what is published already makes no draft, and removes one that was begun."""
-    text = clean_text(data.text).replace("\r\n", "\n").strip() + "\n"
+    """Saving what is published already makes no draft, and removes one that was begun.
+
+    Who leaves the text of a draft as it is has not written it: its author still needs a second person to publish it.
+    """
+    text = _text(data)
     draft = runbook.versions.filter(status=VersionStatus.DRAFT).first()
     if runbook.published is not None and runbook.published.text == text:
         if draft is not None:
@@ -202,6 +239,8 @@ def _write_draft(runbook: Runbook, data: RunbookData, *, by: User, now: datetime
     if draft is None:
         last = runbook.versions.order_by("-number").values_list("number", flat=True).first() or 0
         draft = Version(runbook=runbook, number=last + 1, created_at=now)
-    draft.text, draft.why, draft.author, draft.saved_at = text, clean_text(data.why).strip(), by, now
+    draft.why = clean_text(data.why).strip()
+    if draft.text != text:
+        draft.text, draft.author, draft.saved_at = text, by, now
     draft.save()
     return draft

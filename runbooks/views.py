@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -139,9 +140,8 @@ def _edit(request: HttpRequest, runbook: Runbook | None) -> HttpResponse:
     """Make a runbook, or its next version. What was typed stays when it is refused."""
     initial: dict[str, object] = {}
     if runbook:
-        draft = queries.draft_of(runbook)
-        latest = draft or queries.version_of(runbook, None)
-        initial = initial_of(runbook, latest, draft) if latest else {}
+        latest = queries.draft_of(runbook) or queries.version_of(runbook, None)
+        initial = initial_of(runbook, latest) if latest else {}
     form = RunbookForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method != "POST":
         return _edit_page(request, runbook, form)
@@ -163,9 +163,8 @@ def _edit(request: HttpRequest, runbook: Runbook | None) -> HttpResponse:
             for sentence in sentences:
                 form.add_error(name if name in form.fields else None, sentence)
         if refusal.code == "changed_meanwhile":  # having been told, a second press saves over the other's
-            draft = queries.draft_of(runbook)
             form.data = form.data.copy()
-            form.data["read_at"] = draft.saved_at.isoformat() if draft else ""
+            form.data["read_at"] = _load(runbook.slug).saved_at.isoformat()
         return _edit_page(request, runbook, form, status=refusal.status)
     messages.success(request, f"Version {number} is saved")
     return redirect(f"{reverse('runbooks:detail', args=[runbook.slug])}?version={number}")
@@ -184,11 +183,17 @@ def _edit_page(
 @require_POST
 @role_required("responder")
 def publish(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    runbook = _load(slug)
+    runbook, now = _load(slug), timezone.now()
     try:
-        transitions.publish(runbook_id=runbook.pk, number=number, by=request.user, now=timezone.now())
+        read_at = parse_datetime(request.POST.get("read_at", ""))
+    except ValueError:
+        read_at = None
+    try:
+        transitions.publish(runbook_id=runbook.pk, number=number, by=request.user, now=now, read_at=read_at)
     except MusterError as refusal:
         messages.error(request, refusal.message)
+        if refusal.code == "changed_meanwhile":
+            return redirect(f"{reverse('runbooks:detail', args=[slug])}?version={number}")
     else:
         messages.success(request, f"Version {number} is what everybody sees now")
     return redirect("runbooks:detail", runbook.slug)
@@ -210,10 +215,10 @@ def archive(request: HttpRequest, slug: str) -> HttpResponse:
 def of_service(request: HttpRequest, slug: str) -> HttpResponse:
     """The runbooks of one service, which its page loads."""
     service = get_object_or_404(Service, slug=slug)
-    found = queries.repository(service=slug, published=True)[: MOST_OF_SERVICE + 1]
+    found = list(queries.repository(service=slug, published=True)[: MOST_OF_SERVICE + 1])
     context = {
         "service": service,
-        "found_runbooks": list(found[:MOST_OF_SERVICE]),
+        "found_runbooks": found[:MOST_OF_SERVICE],
         "more": len(found) > MOST_OF_SERVICE,
     }
     return render(request, "runbooks/_of_service.html", context)

@@ -81,7 +81,7 @@ def listed(incident: Incident) -> dict[str, object]:
 def read(text: str) -> tuple[Command, str] | None:
     """The command and the words after it. None: `text` is a message. Raises Invalid for an unknown command."""
     by_name = {name: command for command in _commands.values() for name in command.names}
-    typed = rules.parse_command(text, known=by_name.keys())
+    typed = rules.parse_command(transitions.clean_text(text), known=by_name.keys())
     return (by_name[typed.name], typed.rest) if typed else None
 
 

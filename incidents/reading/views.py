@@ -258,6 +258,7 @@ def _time(text: str, name: str) -> datetime | None:
 @transaction.atomic
 def _correct(incident: Incident, given: dict[str, str], request: HttpRequest) -> None:
     """All of the form or nothing of it."""
+    incident = transitions.lock_incident(incident.pk)
     now, by, reason = timezone.now(), request.user, given.get("reason", "")
     changed: dict[str, datetime] = {}
     seen: dict[str, datetime | None] = {}

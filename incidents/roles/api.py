@@ -14,7 +14,7 @@ from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from accounts.models import Role
 from core.api import StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
-from incidents.api import REF, EmptyIn
+from incidents.api import REF, EmptyIn, SeenIn
 from incidents.models import OfferStatus, RoleOffer, RoleRotation, RoomRole
 from incidents.refs import incident_id, incident_of
 from incidents.roles import queries, rules, transitions
@@ -65,7 +65,7 @@ class RoleIn(StrictSerializer):
     field = Text(max_length=40, required=False, default="", allow_blank=True, help_text="Only of an expert.")
 
 
-class AssignIn(RoleIn):
+class AssignIn(SeenIn, RoleIn):
     user = PersonField(allow_null=True, help_text="Null: nobody holds it.")
 
 
@@ -96,6 +96,10 @@ class RotationOut(serializers.Serializer):
     max_severity = serializers.IntegerField(
         help_text="Asked by itself for this severity and worse; 0: only by hand, as experts always are."
     )
+    seen = serializers.SerializerMethodField(help_text="How it stands. Send it back with a change.")
+
+    def get_seen(self, rotation: RoleRotation) -> str:
+        return queries.seen(rotation)
 
 
 class RotationIn(RoleIn):
@@ -104,6 +108,10 @@ class RotationIn(RoleIn):
     team = TeamField(required=False, allow_null=True, default=None)
     accept_seconds = Whole(required=False, default=rules.ACCEPT_SECONDS, min_value=60, max_value=86_400)
     max_severity = Whole(required=False, default=2, min_value=0, max_value=4)
+    seen = Text(
+        required=False, max_length=120,
+        help_text="As you read it; 409 when somebody has changed it since. Left out: it is replaced, whatever it says.",
+    )  # fmt: skip
 
 
 # --- endpoints ------------------------------------------------------------------------------------------------

@@ -217,5 +217,11 @@ def rotations() -> QuerySet[RoleRotation]:
     )
 
 
+def seen(rotation: RoleRotation) -> str:
+    """How a rotation stands, as whoever changes it sends it back."""
+    of = (rotation.role, rotation.field, rotation.schedule_id, rotation.team_id or 0)
+    return ":".join(map(str, (*of, rotation.accept_seconds, rotation.max_severity)))
+
+
 def people_to_choose() -> list[User]:
     return list(able().order_by("full_name")[:MOST_PEOPLE])

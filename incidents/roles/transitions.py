@@ -7,7 +7,7 @@ own purpose: acknowledging the incident neither takes the role nor ends that pag
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.models import Team, User
 from core.errors import Invalid, Missing, NotAllowed, Refused
@@ -574,9 +574,12 @@ def _only_the_asked(offer: RoleOffer, by: User) -> None:
 @transaction.atomic
 def save_rotation(
     *, rotation_id: int | None, role: str, field: str, schedule_id: int, team_id: int | None, accept_seconds: int,
-    max_severity: int,
+    max_severity: int, seen: str | None = None,
 ) -> RoleRotation:  # fmt: skip
-    """Which schedule gives a role. Raises Invalid with the field that is wrong."""
+    """Which schedule gives a role. Raises Invalid with the field that is wrong.
+
+    `seen`: how it stood (`queries.seen`) before the person; Refused `changed_meanwhile` when it no longer does.
+    """
     role, field = known_role(role, field)
     rotation = RoleRotation()
     if rotation_id is not None:
@@ -584,7 +587,8 @@ def save_rotation(
             RoleRotation.objects.select_for_update(of=("self",), no_key=True).filter(pk=rotation_id).first()
         )
         if rotation is None:
-            raise Missing("There is no such rotation.")
+            raise Missing("There is no such rotation. Somebody may have removed it.")
+    before = queries.seen(rotation)
     fields: dict[str, list[str]] = {}
     if not 60 <= accept_seconds <= 86_400:
         fields["accept_minutes"] = ["From 1 minute to 24 hours."]
@@ -592,15 +596,22 @@ def save_rotation(
         fields["max_severity"] = ["From 0 to 4."]
     if role not in rules.ROTATING:
         fields["role"] = [f"One of {', '.join(rules.ROTATING)}."]
-    twins = RoleRotation.objects.filter(role=role, field=field, team=team_id).exclude(pk=rotation.pk)
-    if twins.exists():
-        fields["team"] = ["There is a rotation for this role and these services. Change that one."]
     if fields:
         raise Invalid("The rotation was not saved.", fields=fields)
     rotation.role, rotation.field = role, field
     rotation.schedule_id, rotation.team_id = schedule_id, team_id
     rotation.accept_seconds, rotation.max_severity = accept_seconds, max_severity
-    rotation.save()
+    if seen is not None and seen != before != queries.seen(rotation):
+        raise Refused(
+            "Somebody changed this rotation after you began. Yours is not saved; look at it, then save again.",
+            code="changed_meanwhile",
+        )
+    try:
+        with transaction.atomic():
+            rotation.save()
+    except IntegrityError:
+        twin = ["There is a rotation for this role and these services. Change that one."]
+        raise Invalid("The rotation was not saved.", fields={"team": twin}) from None
     return rotation
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.permissions import at_least, not_allowed, role_required
 from core.errors import Invalid, MusterError
 from core.forms import show_refusal
-from incidents.models import Incident, RoleHolding, RoleOffer, RoleRotation, RoomRole
+from incidents.models import Incident, RoleHolding, RoleOffer, RoomRole
 from incidents.roles import queries, rules, transitions
 from incidents.roles.forms import RotationForm
 from incidents.transitions import assign_role
@@ -48,7 +48,7 @@ def role(request: HttpRequest, incident: Incident) -> HttpResponse:
         )
         told = {
             "incident_id": incident.pk, "role": chosen, "field": field, "by": request.user, "now": now,
-            "seen": int(seen) if seen.isdecimal() and len(seen) < 10 else None,
+            "seen": _number(seen),
         }  # fmt: skip
         if request.POST.get("user") == "nobody":
             assign_role(user=None, **told)
@@ -234,28 +234,32 @@ def rotations(request: HttpRequest) -> HttpResponse:
     may_edit = at_least(request.user, "manager")
     if request.method == "POST" and not may_edit:
         return not_allowed(request, "manager")
-    edited = _rotation(request.GET.get("edit", "")) if may_edit else None
+    rotation_id = _number(request.GET.get("edit", "")) if may_edit else None
+    edited = queries.rotations().filter(pk=rotation_id).first()
     form = RotationForm(request.POST if request.method == "POST" else None, initial=RotationForm.of(edited))
     status = 200
     if request.method == "POST":
         if form.is_valid():
             try:
-                transitions.save_rotation(rotation_id=edited.pk if edited else None, **form.wanted())
+                transitions.save_rotation(
+                    rotation_id=rotation_id, seen=request.POST.get("seen"), **form.wanted()
+                )
             except MusterError as refusal:
                 show_refusal(refusal, form)
+                status = refusal.status
             else:
                 messages.success(request, "The rotation is saved. Whoever is asked next is asked by it.")
                 return redirect("incidents:rotations")
-        status = 400
+        else:
+            status = 400
     rows = [{"rotation": row, "title": rules.title(row.role, row.field)} for row in queries.rotations()]
-    context = {"rows": rows, "form": form, "edited": edited, "may_edit": may_edit}
+    seen = queries.seen(edited) if edited else ""  # told of another's change, the person may save over it
+    context = {"rows": rows, "form": form, "edited": edited, "seen": seen, "may_edit": may_edit}
     return render(request, "incidents/role_rotations.html", context, status=status)
 
 
-def _rotation(text: str) -> RoleRotation | None:
-    if not (text.isdecimal() and len(text) < 10):
-        return None
-    return queries.rotations().filter(pk=int(text)).first()
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 @require_POST

@@ -12,7 +12,7 @@ from accounts.api import PersonField, PersonRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from core.api import StrictSerializer, Text, read_body
 from core.errors import Invalid, Missing
-from incidents.api import REF
+from incidents.api import REF, SeenIn
 from incidents.models import Task, TaskStatus
 from incidents.refs import incident_id, incident_of
 from incidents.todo import queries, rules, transitions
@@ -41,7 +41,7 @@ class TaskIn(StrictSerializer):
     due_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 
-class TaskActIn(StrictSerializer):
+class TaskActIn(SeenIn):
     user = PersonField(required=False, allow_null=True, default=None, help_text="Of `assign`: who gets it.")
 
 
@@ -92,7 +92,9 @@ class TaskAct(APIView):
         if act == "assign":
             if data["user"] is None:
                 raise Invalid("Say who gets it.", fields={"user": ["Say who gets it."]})
-            return _answer(transitions.assign(user=data["user"], **told))
+            return _answer(transitions.assign(user=data["user"], seen=data["seen"], **told))
+        if act == "release":
+            return _answer(transitions.release(seen=data["seen"], **told))
         return _answer(transitions.ACTS[act](**told))
 
 

@@ -341,12 +341,23 @@
 
   // --- the viewer is called -------------------------------------------------------------------------------------------
   const told = new Set();
+  // Its note goes when the page is over: its time has come, or in the room the viewer's button to answer is gone.
+  const watchCall = (note, page) => {
+    const acts = Number(incident) === page.incident ? $("#acts") : null;
+    const waits = () => Boolean($('#acts [data-key="a"]'));
+    let waited = false;
+    const over = () => { clearTimeout(timer); if (watcher) watcher.disconnect(); note.remove(); };
+    const timer = page.answer_by ? setTimeout(over, Math.min(Math.max(Date.parse(page.answer_by) - (M.now ? M.now() : Date.now()), 0), 2 ** 31 - 1)) : 0;
+    const watcher = acts ? new MutationObserver(() => { const now = waits(); if (waited && !now) over(); waited = waited || now; }) : null;
+    if (watcher) { waited = waits(); watcher.observe(acts.parentElement, { childList: true, subtree: true }); }
+  };
   const paged = (page) => {
     if (told.has(page.page)) return;
     told.add(page.page);
     if (M.note) {
       const until = page.answer_by ? ` Answer by ${clockOf(Date.parse(page.answer_by))}.` : "";
-      M.note(`${page.drill ? "DRILL: you" : "You"} are paged: SEV${page.severity} ${page.title} (${page.ref}).${until}`, { bad: true });
+      const note = M.note(`${page.drill ? "DRILL: you" : "You"} are paged: SEV${page.severity} ${page.title} (${page.ref}).${until}`, { bad: true });
+      if (note) watchCall(note, page);
     }
     body.dispatchEvent(new CustomEvent("muster:paged", { bubbles: true, detail: page }));
     if (Number(incident) === page.incident) body.dispatchEvent(new CustomEvent("incident:changed", { bubbles: true, detail: { ids: [page.incident], groups: ["page"], seq: seen } }));

@@ -10,16 +10,17 @@
   // --- notes: bottom right, 6 s, they wait while looked at, errors stay ------------------------------------------
   const note = (text, { bad = false } = {}) => {
     const box = $("#notes"), mould = $(bad ? "#note-bad" : "#note-good");
-    if (!box || !mould || !text) return;
+    if (!box || !mould || !text) return null;
     const el = mould.content.firstElementChild.cloneNode(true);
     $("span", el).textContent = text;
     box.append(el);
-    if (bad) return;
+    if (bad) return el;
     let timer;
     const leave = () => { timer = setTimeout(() => el.remove(), 6000); };
     for (const stop of ["pointerenter", "focusin"]) el.addEventListener(stop, () => clearTimeout(timer));
     for (const go of ["pointerleave", "focusout"]) el.addEventListener(go, leave);
     leave();
+    return el;
   };
   document.addEventListener("click", (e) => {
     const close = e.target.closest("[data-note-close]");

@@ -70,7 +70,11 @@ def test_a_task_is_added_claimed_once_and_finished(api, api_of, incident, manage
     second = api_of(manager).post(f"{at}/1/claim/")
     assert (second.status_code, second.json()["error"]["code"]) == (409, "task_taken")
     assert second.json()["error"]["message"].startswith("Ravi Menon has task 1")
-    given = api.post(f"{at}/1/assign/", {"user": "ines"})
+    late = api_of(manager).post(f"{at}/1/assign/", {"user": "ines", "seen": None})
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "task_taken")
+    assert api_of(manager).post(f"{at}/1/release/", {"seen": "ines"}).status_code == 409
+    assert incident.tasks.get().assignee.username == "ravi"
+    given = api.post(f"{at}/1/assign/", {"user": "ines", "seen": "ravi"})
     assert given.json()["assignee"]["username"] == "ines"
     assert api.post(f"{at}/1/assign/").json()["error"]["fields"] == {"user": ["Say who gets it."]}
     assert api.post(f"{at}/1/done/").json()["done_by"]["username"] == "ravi"
@@ -83,6 +87,32 @@ def test_adding_a_task_again_with_the_same_key_adds_one(api, incident):
     for _ in range(2):
         api.post(f"incidents/{incident.ref}/tasks/", {"title": "x"}, Idempotency_Key="once")
     assert incident.tasks.count() == 1
+
+
+def test_of_two_who_decide_at_once_the_second_is_told_over_the_api_too(api_of, incident, responder, manager):
+    at, schedule = f"incidents/{incident.ref}/roles/", make_schedule("Net", people=[responder])
+    both = {"role": "scribe", "seen": None}
+    assert api_of(responder).post(at, both | {"user": "ravi"}).status_code == 200
+    late = api_of(manager).post(at, both | {"user": "ines"})
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "changed_meanwhile")
+    assert [(row.role, str(row.user)) for row in incident.holdings.all()] == [("scribe", "Ravi Menon")]
+    assert api_of(manager).post(at, {"role": "scribe", "seen": "ravi", "user": "ines"}).status_code == 200
+
+    wanted = {"role": "commander", "schedule": schedule.slug}
+    made = api_of(manager).post("rotations/", wanted).json()
+    change = wanted | {"seen": made["seen"]}
+    rotation = f"rotations/{made['id']}/"
+    first = api_of(manager).put(rotation, change | {"max_severity": 1})
+    late = api_of(manager).put(rotation, change | {"max_severity": 3})
+    assert (first.status_code, late.status_code, late.json()["error"]["code"]) == (
+        200, 409, "changed_meanwhile",
+    )  # fmt: skip
+    assert RoleRotation.objects.get().max_severity == 1
+    assert (
+        api_of(manager).put(rotation, change | {"max_severity": 1}).status_code == 200
+    )  # the same, sent twice
+    now = change | {"max_severity": 3, "seen": first.json()["seen"]}
+    assert api_of(manager).put(rotation, now).json()["max_severity"] == 3
 
 
 def test_a_rotation_is_written_read_and_removed_by_managers_alone(api, api_of, responder, manager):
@@ -98,7 +128,7 @@ def test_a_rotation_is_written_read_and_removed_by_managers_alone(api, api_of, r
     assert rotation == {
         "id": rotation["id"], "role": "commander", "field": "", "accept_seconds": 300, "max_severity": 1,
         "schedule": {"id": schedule.pk, "slug": schedule.slug, "name": "Incident commanders"},
-        "team": {"id": team.pk, "slug": team.slug, "name": "Payments"},
+        "team": {"id": team.pk, "slug": team.slug, "name": "Payments"}, "seen": rotation["seen"],
     }  # fmt: skip
     assert api_of(manager).post("rotations/", wanted, Idempotency_Key="once").json() == rotation
     twin = api_of(manager).post("rotations/", wanted)

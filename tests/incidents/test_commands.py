@@ -59,6 +59,17 @@ def last(incident: Incident, *, kinds: tuple[str, ...] = ()) -> tuple[str, str]:
 
 # --- what is a command ----------------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    "text", ["/page @i\x00nes now", "/role scribe i\x00", "/runbook a\x00b", "/task x @\x00"]
+)
+def test_what_the_database_cannot_store_is_a_slip_and_no_fault(incident, ines, text):
+    before = incident.timeline.count()
+    answer = signed_in(ines).post(note_of(incident), {"text": text}, **HTMX)
+    assert (answer.status_code, answer.headers["X-Muster-Sentence"]) == (400, "1")
+    assert incident.timeline.count() == before
+
+
 KNOWN = ["sev", "page", "pin", "contain", "role"]
 
 

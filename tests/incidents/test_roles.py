@@ -743,6 +743,20 @@ def test_managers_say_which_schedule_gives_a_role(ines, viola):
     assert "Change that one" in twice.content.decode()
     assert manager.post(f"{address}?edit={rotation.pk}", given | {"max_severity": 2}).status_code == 302
     assert RoleRotation.objects.get().max_severity == 2
+
+    edit = f"{address}?edit={rotation.pk}"
+    seen = manager.get(edit).context["seen"]
+    assert manager.post(edit, given | {"max_severity": 3, "seen": seen}).status_code == 302
+    late = manager.post(edit, given | {"accept_minutes": 9, "seen": seen})
+    assert (
+        late.status_code == 409 and "Somebody changed this rotation after you began" in late.content.decode()
+    )
+    assert RoleRotation.objects.get().accept_seconds == 240
+    told = given | {"accept_minutes": 9, "seen": late.context["seen"]}
+    assert manager.post(edit, told).status_code == 302
+    assert RoleRotation.objects.get().accept_seconds == 540
+    gone = manager.post(f"{address}?edit=999", given | {"role": "expert", "field": "network"})
+    assert "Somebody may have removed it" in gone.content.decode() and RoleRotation.objects.count() == 1
     wrong = manager.post(address, given | {"role": "expert"})
     assert "Say of which field" in wrong.content.decode()
     assert "Incident commanders" in signed_in(viola).get(address).content.decode()

@@ -7,18 +7,20 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Membership, Team, User
 from incidents import transitions
 from incidents.channel import transitions as channel
 from incidents.live import reads
 from incidents.models import Incident, RoleOffer, StatusComponent
 from incidents.travel.links import embed_path
 from notifications.models import Notification
+from runbooks.models import Runbook
 from tests.api.conftest import Api
 from tests.factories.accounts import make_token, make_user
 from tests.factories.catalog import make_service
 from tests.factories.escalation import make_policy, tier
 from tests.factories.oncall import make_schedule
+from tests.factories.runbooks import make_runbook
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
@@ -195,6 +197,84 @@ def test_each_field_of_each_form_and_api_is_found_as_text_on_a_page(incident, in
         pages.append(answer.content.decode())
     pages += [asked.get(reverse(name)).content.decode() for name in ("home", "incidents:my_pages")]
     pages += [sent.data.decode() for sent in reads.entries(room, 0, 200)] + [reads.slots(room).decode()]
+    shown = "".join(pages)
+    raw = [field for field, mark in marks.items() if f"<script>{mark}" in shown]
+    absent = [field for field, mark in marks.items() if f"&lt;script&gt;{mark}&lt;" not in shown]
+    assert (raw, absent) == ([], [])
+
+
+def test_each_field_of_people_teams_services_and_runbooks_is_found_as_text_on_a_page(incident, ravi):
+    """Beside the room: what stands in forms of its own, and is shown in the room and on many pages."""
+    boss = make_user("boss", full_name="Mia Boss", role="admin")
+    client, marks, service = Client(), {}, incident.service
+    client.force_login(boss)
+    book = make_runbook("Shift traffic", author=boss, publisher=boss, now=NOW, services=(service,))
+
+    def evil(field: str) -> str:
+        marks[field] = f"m{len(marks) + 100}"
+        return f'"><script>{marks[field]}</script>'
+
+    def form(name: str, /, *args: object, **given: object) -> str:
+        answer = client.post(reverse(name, args=args), given)
+        assert answer.status_code in {200, 302}, (name, answer.content.decode()[-3000:])
+        return answer.content.decode()
+
+    form("accounts:profile", full_name=evil("own name"), time_zone="UTC")
+    pages = [form("accounts:token_create", name=evil("token name"), scope="read", lifetime="30")]
+    form(
+        "accounts:person_add",
+        full_name=evil("person name"),
+        email="new@example.org",
+        username="new",
+        role="viewer",
+    )
+    team = Team.objects.create(name=evil("team name"), slug="evil")
+    Membership.objects.create(team=team, user=boss)
+    counts = {f"{prefix}-{name}": number for prefix in ("link", "slo") for name, number in (
+        ("TOTAL_FORMS", 1), ("INITIAL_FORMS", 0),
+    )}  # fmt: skip
+    form("catalog:service_edit", service.slug, **counts, **{
+        "name": evil("service name"), "description": evil("description"), "criticality": "1", "team": team.slug,
+        "tags": evil("service tag"), "grouping_minutes": 5, "acknowledge_timeout_minutes": 5,
+        "link-0-text": evil("link"), "link-0-href": "https://example.org/", "slo-0-name": evil("promise"),
+        "slo-0-target_percent": "99.9", "slo-0-window_days": "30", "slo-0-indicator": evil("indicator"),
+    })  # fmt: skip
+    needed = make_service("needed")
+    form("catalog:dependency_add", service.slug, service=needed.slug, note=evil("note of a need"))
+    head = {"outage_class": "other", "team": team.slug, "services": service.slug}
+    parts = [evil(name) for name in ("intro", "section", "body", "step", "words")]
+    form(
+        "runbooks:edit", book.slug, **head, title=evil("runbook title"), summary=evil("summary"),
+        tags=evil("runbook tag"), why=evil("why"), read_at=Runbook.objects.get().saved_at.isoformat(),
+        text="{}\n\n## {}\n\n{}\n\n## Steps\n\n### {}\n\n{}\n".format(*parts),
+    )  # fmt: skip
+    form("runbooks:publish", book.slug, 2)
+    form("runbooks:attach", incident.pk, runbook=book.slug)
+
+    people = [reverse(f"accounts:{name}") for name in ("profile", "people", "teams")]
+    of_service = [reverse(f"{name}", args=[service.slug]) for name in (
+        "catalog:service_detail", "catalog:service_edit", "runbooks:of_service", "incidents:of_service",
+    )]  # fmt: skip
+    of_book = [
+        reverse(f"runbooks:{name}", args=[book.slug]) for name in ("detail", "edit", "burning", "archive")
+    ]
+    rooms = [reverse(name, args=[incident.pk]) for name in (
+        "incidents:detail", "incidents:print", "runbooks:panel", "runbooks:attach",
+    )]  # fmt: skip
+    lists = [
+        reverse(name)
+        for name in ("home", "catalog:service_list", "runbooks:list", "incidents:list", "status:internal")
+    ]
+    for address in [
+        *people, reverse("accounts:team", args=[team.slug]), *of_service, *of_book, *rooms, *lists,
+        f"{reverse('runbooks:detail', args=[book.slug])}?version=2",
+    ]:  # fmt: skip
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        pages.append(answer.content.decode())
+    pages += [sent.data.decode() for sent in reads.entries(incident.pk, 0, 200)] + [
+        reads.slots(incident.pk).decode()
+    ]
     shown = "".join(pages)
     raw = [field for field, mark in marks.items() if f"<script>{mark}" in shown]
     absent = [field for field, mark in marks.items() if f"&lt;script&gt;{mark}&lt;" not in shown]

@@ -90,8 +90,8 @@ def test_a_second_person_publishes_and_the_next_text_is_a_draft_until_then(runbo
     transitions.publish(runbook_id=runbook.pk, number=2, by=ravi, now=NOW)
     runbook.refresh_from_db()
     assert (runbook.published.number, runbook.published.published_by) == (2, ravi)
-    with pytest.raises(Refused):
-        transitions.publish(runbook_id=runbook.pk, number=2, by=ravi, now=NOW)
+    with pytest.raises(Refused, match="Ravi Menon published version 2 1 min ago"):
+        transitions.publish(runbook_id=runbook.pk, number=2, by=ravi, now=NOW + MINUTE)
 
 
 def test_a_manager_publishes_what_they_wrote(ines):
@@ -103,7 +103,8 @@ def test_saving_what_is_published_makes_no_draft_and_drops_one_that_was_begun(ru
     changed = RunbookData(title=runbook.title, text="Other.")
     draft = transitions.save_draft(runbook_id=runbook.pk, data=changed, by=ines, now=NOW)
     same = RunbookData(title=runbook.title, text=TEXT)
-    saved = transitions.save_draft(runbook_id=runbook.pk, data=same, by=ines, now=NOW, read_at=draft.saved_at)
+    assert draft.number == 2
+    saved = transitions.save_draft(runbook_id=runbook.pk, data=same, by=ines, now=NOW)
     assert saved.number == 1
     assert list(runbook.versions.values_list("number", "status")) == [(1, "published")]
 
@@ -112,18 +113,96 @@ def test_two_people_who_edit_at_once_lose_nothing(runbook, ines, ravi):
     first = signed_in(ines).get(reverse("runbooks:edit", args=[runbook.slug]))
     fields = {**first.context["form"].initial, "text": "Words of Ines.", "title": runbook.title}
     transitions.save_draft(
-        runbook_id=runbook.pk, data=RunbookData(title=runbook.title, text="Words of Ravi."), by=ravi, now=NOW
-    )
+        runbook_id=runbook.pk, data=RunbookData(title=runbook.title, text="Words of Ravi."), by=ravi, now=NOW + MINUTE
+    )  # fmt: skip
 
     refused = signed_in(ines).post(reverse("runbooks:edit", args=[runbook.slug]), fields)
     assert refused.status_code == 409
-    assert "Ravi Menon saved a draft" in words_of(refused) and "Words of Ines." in refused.content.decode()
+    assert "Ravi Menon wrote version 2" in words_of(refused) and "Words of Ines." in refused.content.decode()
     assert runbook.versions.get(number=2).text == "Words of Ravi.\n"
 
     told = re.search(r'name="read_at" value="([^"]+)"', refused.content.decode())[1]
     saved = signed_in(ines).post(reverse("runbooks:edit", args=[runbook.slug]), {**fields, "read_at": told})
     assert saved.status_code == 302
     assert runbook.versions.get(number=2).text == "Words of Ines.\n"
+
+
+def test_what_was_published_or_changed_in_the_head_meanwhile_is_not_overwritten_unseen(runbook, ines, ravi):
+    def save(text: str, tags: tuple[str, ...], by: User, minute: int, read_at: datetime | None) -> Version:
+        data = RunbookData(title=runbook.title, text=text, tags=tags)
+        now = NOW + minute * MINUTE
+        return transitions.save_draft(runbook_id=runbook.pk, data=data, by=by, now=now, read_at=read_at)
+
+    began = runbook.saved_at
+    save("Words of Ravi.", (), ravi, 1, began)
+    transitions.publish(runbook_id=runbook.pk, number=2, by=ines, now=NOW + 2 * MINUTE)
+    with pytest.raises(Refused, match="saved 2 min ago, after you began; Ravi Menon wrote version 2"):
+        save("Words of Ines.", (), ines, 3, began)
+    save("Words of Ravi.", ("eu",), ravi, 4, NOW + MINUTE)  # the text is as published: only a tag is new
+    with pytest.raises(Refused):
+        save("Words of Ravi.", ("us",), ines, 5, NOW + MINUTE)
+    runbook.refresh_from_db()
+    assert (runbook.tags, runbook.versions.count(), runbook.saved_at) == (["eu"], 2, NOW + 4 * MINUTE)
+    # pressed twice, and one's own draft without a word of what was read: both go through
+    save("Words of Ravi.", ("eu",), ravi, 6, began)
+    save("One.", ("eu",), ines, 7, None)
+    assert save("Two.", ("eu",), ines, 8, None).number == 3
+    runbook.refresh_from_db()
+    assert runbook.saved_at == NOW + 8 * MINUTE
+
+
+def test_nobody_publishes_what_they_have_not_read_or_wrote_themselves(runbook, ines, ravi):
+    def save(text: str, why: str, by: User, minute: int) -> Version:
+        runbook.refresh_from_db()
+        data = RunbookData(title=runbook.title, text=text, why=why)
+        now = NOW + minute * MINUTE
+        return transitions.save_draft(
+            runbook_id=runbook.pk, data=data, by=by, now=now, read_at=runbook.saved_at
+        )
+
+    save("First.", "", ines, 1)
+    address = f"{reverse('runbooks:detail', args=[runbook.slug])}?version=2"
+    read = re.search(r'name="read_at" value="([^"]+)"', signed_in(ravi).get(address).content.decode())[1]
+    save("Second.", "", ines, 2)
+    publish = reverse("runbooks:publish", args=[runbook.slug, 2])
+    told = signed_in(ravi).post(publish, {"read_at": read}, follow=True)
+    assert "Ines Okafor changed this draft" in words_of(told) and "Second." in words_of(told)
+    # whoever adds only a word of why is not the author, so the author cannot publish it
+    assert save("Second.", "why", ravi, 3).author == ines
+    with pytest.raises(NotAllowed):
+        transitions.publish(runbook_id=runbook.pk, number=2, by=ines, now=NOW)
+    runbook.refresh_from_db()
+    assert runbook.published.number == 1
+    read = re.search(r'name="read_at" value="([^"]+)"', told.content.decode())[1]
+    signed_in(ravi).post(publish, {"read_at": read})
+    runbook.refresh_from_db()
+    assert runbook.published.number == 2
+
+
+def test_what_people_and_services_leave_behind_stays_readable(runbook, incident, service, ines, ravi):
+    """A service that goes, an author who leaves, and a runbook archived while it is at hand."""
+    transitions.attach(incident_id=incident.pk, runbook_id=runbook.pk, by=ines, now=NOW)
+    gone = make_service("legacy")
+    runbook.services.add(gone)
+    gone.delete()
+    draft = RunbookData(title=runbook.title, text="Left behind.", services=(service,))
+    transitions.save_draft(runbook_id=runbook.pk, data=draft, by=ines, now=NOW + MINUTE)
+    User.objects.filter(pk=ines.pk).update(is_active=False)
+    transitions.archive(runbook_id=runbook.pk, by=make_user("boss", role=Role.MANAGER), now=NOW)
+
+    client, slug = signed_in(ravi), runbook.slug
+    panel = words_of(client.get(reverse("runbooks:panel", args=[incident.pk]), **HTMX))
+    assert "Freeze deploys" in panel and "taken up by Ines Okafor" in panel
+    detail = words_of(client.get(reverse("runbooks:detail", args=[slug]), {"version": "2"}))
+    assert "Archived" in detail and "Left behind." in detail and "legacy" not in detail
+    shown = Client().get(f"/api/v1/runbooks/{slug}/", **token_of(ravi)).json()
+    assert (shown["archived_at"], [one["slug"] for one in shown["services"]]) == (
+        "2026-11-24T03:00:00Z", ["checkout-api"],
+    )  # fmt: skip
+    assert Client().get("/api/v1/runbooks/", **token_of(ravi)).json()["results"] == []
+    assert client.post(reverse("runbooks:publish", args=[slug, 2])).status_code == 302
+    runbook.refresh_from_db()
+    assert (runbook.published.number, runbook.archived_at, Use.objects.get().version.number) == (2, None, 1)
 
 
 def test_a_refused_form_keeps_what_was_typed_and_stores_nothing(ines, service):
@@ -252,6 +331,24 @@ def test_the_banner_travels_to_the_runbooks_page(
     incident_transitions.resolve(incident_id=elsewhere.pk, by=ravi, now=NOW)
     again = client.get(reverse("runbooks:burning", args=[runbook.slug]), **HTMX).content.decode()
     assert elsewhere.ref not in again and incident.ref in again
+
+
+def test_in_a_storm_the_incident_that_has_it_at_hand_is_not_left_out(
+    runbook, incident, service, ines, monkeypatch
+):
+    monkeypatch.setattr(queries, "MOST_BANNERS", 1)
+    small = incident_transitions.trigger(
+        service=make_service("search"), title="Slow", severity=4, urgency="low", now=NOW
+    )
+    transitions.attach(incident_id=small.pk, runbook_id=runbook.pk, by=ines, now=NOW)
+    assert [banner.incident for banner in queries.banners(runbook, NOW)] == [small]
+
+    monkeypatch.setattr(transitions, "MOST_AT_HAND", 1)
+    other = make_runbook("Another", author=ines, publisher=make_user("sam"), now=NOW)
+    transitions.attach(incident_id=small.pk, runbook_id=runbook.pk, by=ines, now=NOW)  # it is there already
+    with pytest.raises(Refused, match="Lay one aside first"):
+        transitions.attach(incident_id=small.pk, runbook_id=other.pk, by=ines, now=NOW)
+    assert Use.objects.count() == 1
 
 
 def test_a_services_page_loads_its_published_runbooks(runbook, service, ines):
