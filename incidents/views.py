@@ -26,6 +26,7 @@ from incidents import asks, presenters, queries, transitions
 from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
 from incidents.roles import queries as roles
+from incidents.rules import past_horizon
 from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
 from oncall.models import Schedule
@@ -69,6 +70,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "closed_days": CLOSED_DAYS,
         "last_ended": None if banners or closed else _last_ended(),
         "duty": duty,
+        "long_open": [
+            banner.incident for banner in banners if past_horizon(banner.incident.triggered_at, now)
+        ],
         "gaps": [standing for standing in duty if standing.first_gap is not None],
         "waiting": list(queries.waiting_pages(request.user)[:10]),
         "answered": queries.page_history(request.user).filter(status="acknowledged").first(),
@@ -79,6 +83,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _strips(incidents: Iterable[Incident], now: datetime) -> list[presenters.Banner]:
     rows = list(incidents.prefetch_related("phase_stamps"))
+    roles.read_offers(rows)
     return [presenters.banner(incident, now) for incident in rows]
 
 
@@ -131,6 +136,7 @@ def incident_list(request: HttpRequest) -> HttpResponse:
     if before is not None:
         found = found.filter(pk__lt=before)
     rows = list(found.prefetch_related("phase_stamps")[: PAGE + 1])
+    roles.read_offers(rows)
     more, rows = len(rows) > PAGE, rows[:PAGE]
     open_rows = sorted((row for row in rows if row.is_open), key=lambda row: (row.severity, -row.pk))
     chosen = {
