@@ -66,6 +66,7 @@ LOOKS: dict[str, Look] = {
     Kind.ESCALATED: Look("stairs-up", "page", "page"),
     Kind.POLICY_REPEATED: Look("repeat", "soon", "page"),
     Kind.CATCH_ALL: Look("lifebuoy", "nobody", "page"),
+    Kind.EXHAUSTED: Look("bell-off", "nobody", "page"),
     Kind.DELIVERY_FAILED: Look("mail-x", "page-failed", "page"),
     Kind.ACKNOWLEDGED: Look("user-check", "ack", "page"),
     Kind.ALSO_ACKNOWLEDGED: Look("user-check", "ack", "page"),
