@@ -106,7 +106,7 @@ def test_one_press_subscribes_a_push_verifies_and_a_page_is_acknowledged_with_no
         page.set_viewport_size({"width": width, "height": 844})
         assert axe(page) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    page.get_by_label("What you call it (optional)").fill("Phone")
+    page.locator("#push-label").fill("Phone")
     page.get_by_role("button", name="Use this browser").click()
     expect(page.get_by_text("A push is on its way here")).to_be_visible()
     worker = Worker(page)

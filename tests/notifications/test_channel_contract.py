@@ -129,7 +129,9 @@ def _push(request) -> Bench:
     def keys() -> list[str]:
         return [said["id"] for said in service.opened()]
 
-    return Bench(PushChannel(), service.address("good"), service.address("later"), service.address("never"), keys)
+    return Bench(
+        PushChannel(), service.address("good"), service.address("later"), service.address("never"), keys
+    )
 
 
 BENCHES = {
