@@ -18,6 +18,7 @@ from incidents.channel import api as channel_api
 from incidents.grouping import api as grouping_api
 from incidents.reading import api as reading_api
 from incidents.roles import api as roles_api
+from incidents.snooze import api as snooze_api
 from incidents.todo import api as todo_api
 from incidents.travel import api as travel_api
 from incidents.updates import api as updates_api
@@ -64,6 +65,7 @@ endpoints = [
     *escalation_api.endpoints,
     *updates_api.endpoints,
     *roles_api.endpoints,
+    *snooze_api.endpoints,
     *todo_api.endpoints,
     *channel_api.endpoints,
     *grouping_api.endpoints,

@@ -117,6 +117,12 @@ def _base_url(value: str) -> str:
     return _url("http", "https")(value).rstrip("/")
 
 
+def _mail_domain(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value.lower()):
+        raise ValueError("must be a domain as reply.example.org")
+    return value.lower()
+
+
 def _providers(kind: str) -> Callable[[str], list[Account]]:
     return lambda value: read_accounts(kind, value)
 
@@ -250,6 +256,21 @@ SETTINGS = [
         default="Muster <muster@localhost>",
         read=_text,
         meaning="Sender of the mails.",
+    ),
+    Setting(
+        name="MUSTER_REPLY_DOMAIN",
+        default="",
+        read=_mail_domain,
+        meaning="Domain whose mails a mail service hands to `/notifications/mail/in/`. Pages then say "
+        "`Reply-To: page+…@` it, and a reply that begins with ack, escalate or resolve is carried out. Without it nothing "
+        "is read.",
+    ),
+    Setting(
+        name="MUSTER_REPLY_SECRET",
+        default="",
+        read=_secret_key,
+        meaning="Signs what the mail service hands over; at least 32 characters. For Mailgun: its HTTP webhook signing key. "
+        "Needed with `MUSTER_REPLY_DOMAIN`.",
     ),
     Setting(
         name="MUSTER_SMS_PROVIDERS",
@@ -414,10 +435,13 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
             # An address may hold a password, so only plain values are repeated.
             is_plain = (
                 len(raw) <= 60 and "/" not in raw and "@" not in raw and "SECRET" not in setting.name
+                and "PRIVATE_KEY" not in setting.name
                 and not setting.name.endswith("_PROVIDERS")
             )  # fmt: skip
             shown = f", not {raw!r}" if is_plain else ""
             raise SettingError(f"{setting.name} {error}{shown}.") from None
     if values["MUSTER_OIDC_ISSUER"] and not values["MUSTER_OIDC_CLIENT_ID"]:
         raise SettingError("MUSTER_OIDC_CLIENT_ID is needed with MUSTER_OIDC_ISSUER.")
+    if values["MUSTER_REPLY_DOMAIN"] and not values["MUSTER_REPLY_SECRET"]:
+        raise SettingError("MUSTER_REPLY_SECRET is needed with MUSTER_REPLY_DOMAIN.")
     return values

@@ -542,13 +542,15 @@ def _note_gap(
     now: datetime,
 ) -> CoverageGap:
     """The record for the council. Once for each tier and pass; going there again changes nothing."""
-    gap, _ = CoverageGap.objects.get_or_create(
-        run=run, loop=loop, level=tier["level"] if tier else None,
-        defaults={
-            "incident": incident, "service": incident.service, "policy_name": run.snapshot["name"][:120],
-            "level_name": tier["name"][:80] if tier else "", "outcome": outcome, "why": why[:300], "at": now,
-        },
-    )  # fmt: skip
+    told = {
+        "incident": incident, "service": incident.service, "policy_name": run.snapshot["name"][:120],
+        "level_name": tier["name"][:80] if tier else "", "outcome": outcome, "why": why[:300], "at": now,
+    }  # fmt: skip
+    place = {"run": run, "loop": loop, "level": tier["level"] if tier else None}
+    gap, is_new = CoverageGap.objects.get_or_create(**place, defaults=told)
+    if not is_new and gap.at < run.started_at:  # of the course before the incident was reopened
+        again = {**told, "look_at": None, "hold_until": None, "ended_at": None, "ended_because": ""}
+        gap, _ = CoverageGap.objects.update_or_create(**place, defaults=again)
     return gap
 
 

@@ -44,7 +44,12 @@ class DurationField(forms.CharField):
             raise forms.ValidationError(str(error)) from None
 
     def prepare_value(self, value: Any) -> Any:
-        return duration(value) if isinstance(value, int) else value
+        if not isinstance(value, int):
+            return value
+        if value >= 86_400:  # days can be said, but not typed
+            hours, rest = divmod(value, 3600)
+            return f"{hours}h {rest // 60}m" if rest else f"{hours} h"
+        return duration(value)
 
 
 def _boxes() -> forms.CheckboxSelectMultiple:

@@ -106,7 +106,7 @@ def _escalate(*, incident: Incident, rest: str, by: User, now: datetime) -> None
 
 
 commands.register(
-    "escalate", "/escalate [2, team network] why", "Page the next tier, that one or another team now", _escalate,
+    "escalate", "/escalate [2, team x] why", "Page the next tier, that one or a team", _escalate,
     opens="escalation:escalate", offered=lambda incident: incident.is_open,
 )  # fmt: skip
 

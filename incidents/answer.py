@@ -17,11 +17,23 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.permissions import zone_of
-from core.errors import MusterError, Refused
+from core.errors import Invalid, MusterError, Refused
 from incidents import links, presenters, transitions
-from incidents.models import Kind, OfferStatus, Page, PagePurpose, PageStatus, RoleOffer, Status
+from incidents.models import (
+    WHOLE_INCIDENT,
+    Incident,
+    Kind,
+    OfferStatus,
+    Page,
+    PagePurpose,
+    PageStatus,
+    RoleOffer,
+    Status,
+)
 from incidents.roles import rules as role_rules
 from incidents.roles import transitions as roles
+from incidents.snooze import forms as snooze_forms
+from incidents.snooze import transitions as snooze
 
 BROKEN_PER_MINUTE = 30
 """Links that do not work, from one address. A link that works always works, however many do not."""
@@ -44,7 +56,9 @@ def read_token(token: str, now: datetime) -> Page:
     except signing.BadSignature:
         raise LinkBroken("This link does not work. It may have been cut off in the message.") from None
     page = (
-        Page.objects.select_related("incident__service", "incident__acknowledged_by", "recipient")
+        Page.objects.select_related(
+            "incident__service", "incident__acknowledged_by", "incident__snoozed_by", "recipient"
+        )
         .filter(pk=page_id, recipient__is_active=True)
         .first()
     )
@@ -68,18 +82,31 @@ def answer(request: HttpRequest, token: str) -> HttpResponse:
         return _dead(request, error, now)
     if page.purpose == PagePurpose.ROLE:
         return _answer_about_role(request, page, token, now)
-    refused = ""
-    if request.method == "POST" and request.POST.get("do", "acknowledge") == "acknowledge":
+    refused, do = "", request.POST.get("do", "acknowledge")
+    if request.method == "POST" and do in ("acknowledge", "snooze"):
         try:
-            transitions.acknowledge(incident_id=page.incident_id, by=page.recipient, now=now, via="link")
+            if do == "snooze":
+                _snooze(request, page, now)
+            else:
+                transitions.acknowledge(incident_id=page.incident_id, by=page.recipient, now=now, via="link")
         except Refused as error:
             refused = f"{error.message} You have nothing to do."
+        except Invalid as error:
+            refused = error.in_full
         else:
             # Reloading the page that follows must not send the form again.
             return HttpResponseRedirect(reverse("answer", args=[token]), status=303)
     with timezone.override(zone_of(page.recipient)):
         context = {**context_of(page, now), "refused": refused, "escalate_url": _escalate_url(page, token)}
         return render(request, "incidents/answer.html", context, status=409 if refused else 200)
+
+
+def _snooze(request: HttpRequest, page: Page, now: datetime) -> None:
+    until = snooze_forms.until_given(request.POST, person=page.recipient, now=now)
+    snooze.snooze(
+        incident_id=page.incident_id, by=page.recipient, until=until, reason=request.POST.get("reason", ""),
+        now=now, via="link",
+    )  # fmt: skip
 
 
 def _answer_about_role(request: HttpRequest, page: Page, token: str, now: datetime) -> HttpResponse:
@@ -122,10 +149,7 @@ def context_of_role(page: Page, now: datetime) -> dict[str, Any]:
         "page": page,
         "offer": offer,
         "state": state,
-        "holds": state == OfferStatus.ACCEPTED
-        and incident.holdings.filter(
-            user=page.recipient, role=offer.role, field=offer.field, ended_at__isnull=True
-        ).exists(),
+        "holds": state == OfferStatus.ACCEPTED and _holds(incident, page, offer),
         "title": role_rules.title(offer.role, offer.field) if offer else page.tier_name,
         "now": now,
         "unanswered": incident.status == Status.TRIGGERED,
@@ -133,6 +157,14 @@ def context_of_role(page: Page, now: datetime) -> dict[str, Any]:
         if offer and offer.accept_by and state == OfferStatus.OPEN
         else None,
     }
+
+
+def _holds(incident: Incident, page: Page, offer: RoleOffer) -> bool:
+    if offer.role == WHOLE_INCIDENT:
+        return incident.acknowledged_by_id == page.recipient_id
+    return incident.holdings.filter(
+        user=page.recipient, role=offer.role, field=offer.field, ended_at__isnull=True
+    ).exists()
 
 
 def context_of(page: Page, now: datetime) -> dict[str, Any]:
@@ -158,6 +190,9 @@ def context_of(page: Page, now: datetime) -> dict[str, Any]:
         "holder": holder,
         "since": since,
         "next_page": presenters.next_page(incident, now) if state == "waiting" else None,
+        "snoozes": snooze_forms.choices(incident, person=page.recipient, now=now)
+        if incident.status in (Status.TRIGGERED, Status.ACKNOWLEDGED)
+        else [],
     }
 
 

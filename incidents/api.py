@@ -147,6 +147,15 @@ class IncidentOut(serializers.Serializer):
     last_event_at = serializers.DateTimeField(allow_null=True)
     next_page_at = serializers.DateTimeField(allow_null=True, help_text="Null: nobody is paged next.")
     next_page_to = serializers.CharField(source="next_page_label")
+    snoozed_until = serializers.DateTimeField(
+        allow_null=True, help_text="Nobody is paged before. Null: not snoozed."
+    )
+    snoozed_by = PersonRef(allow_null=True)
+    snooze_reason = serializers.CharField()
+    contain_by = serializers.DateTimeField(
+        allow_null=True, help_text="Not contained by then, it escalates though acknowledged. Null: no target."
+    )
+    contain_missed_at = serializers.DateTimeField(allow_null=True, help_text="It was not contained in time.")
     last_seq = serializers.IntegerField(help_text="The latest timeline entry.")
     follows = serializers.SerializerMethodField(help_text="The incident that this one continues. Null: none.")
     url = serializers.SerializerMethodField(help_text="Its room, for people.")

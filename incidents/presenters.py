@@ -72,6 +72,7 @@ LOOKS: dict[str, Look] = {
     Kind.ESCALATED: Look("stairs-up", "page", "page"),
     Kind.POLICY_REPEATED: Look("repeat", "soon", "page"),
     Kind.CATCH_ALL: Look("lifebuoy", "nobody", "page"),
+    Kind.EXHAUSTED: Look("bell-off", "nobody", "page"),
     Kind.DELIVERY_FAILED: Look("mail-x", "page-failed", "page"),
     Kind.ACKNOWLEDGED: Look("user-check", "ack", "page"),
     Kind.ALSO_ACKNOWLEDGED: Look("user-check", "ack", "page"),
@@ -104,6 +105,11 @@ LOOKS: dict[str, Look] = {
     Kind.UNMERGED: Look("rotate", "soon", "course"),
     Kind.MAINTENANCE: Look("tool", "other", "alert"),
     Kind.TIER0: Look("robot", "other", "page"),
+    Kind.SNOOZED: Look("zzz", "soon", "page"),
+    Kind.SNOOZE_ENDED: Look("zzz-off", "other", "page"),
+    Kind.HANDED_OVER: Look("arrows-exchange", "handoff", "course"),
+    Kind.CONTAINMENT_MISSED: Look("clock-exclamation", "miss", "page"),
+    Kind.HORIZON: Look("history", "soon", "page"),
 }
 _PLAIN = Look("point", "other", "course")
 
@@ -316,6 +322,8 @@ STATES = {
 
 
 def state(incident: Incident) -> State:
+    if incident.snoozed_until is not None and incident.status == Status.ACKNOWLEDGED:
+        return State("zzz", "Snoozed", "soon")
     if incident.status == Status.TRIGGERED and incident.acknowledged_at is not None:
         return State("rotate", "Nobody has it now", "soon")
     return STATES[Status(incident.status)]
@@ -386,6 +394,15 @@ def ticks(incident: Incident, stamps: Iterable[PhaseStamp]) -> list[Tick]:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """The incident itself is being handed over: who gives it to whom, and how long that waits."""
+
+    giver: str
+    to: str
+    left: Countdown | None
+
+
+@dataclass(frozen=True)
 class Banner:
     incident: Incident
     state: State
@@ -399,6 +416,10 @@ class Banner:
     holder: User | None
     """Who has it while nobody commands."""
     now: datetime
+    snooze: Countdown | None = None
+    contain: Countdown | None = None
+    """The containment target; "over" when it was missed."""
+    handover: Handover | None = None
 
     @property
     def unwatched(self) -> bool:
@@ -435,6 +456,32 @@ def next_update(incident: Incident, now: datetime) -> Countdown | None:
     return replace(promised, state="over" if over else promised.state, text=words.clock(left))
 
 
+def snooze(incident: Incident, now: datetime) -> Countdown | None:
+    if incident.snoozed_until is None or incident.status != Status.ACKNOWLEDGED:
+        return None
+    return countdown(label="Pages again", due_at=incident.snoozed_until, started_at=None, now=now)
+
+
+def contain(incident: Incident, now: datetime) -> Countdown | None:
+    if incident.contain_by is None or incident.status not in (Status.TRIGGERED, Status.ACKNOWLEDGED):
+        return None
+    target = countdown(label="Contain", due_at=incident.contain_by, started_at=incident.contain_from, now=now)
+    left = incident.contain_by - now
+    return replace(target, state="over" if left <= timedelta(0) else target.state, text=words.clock(left))
+
+
+def handover(incident: Incident, now: datetime) -> Handover | None:
+    """None too where what is offered was not read with the incident (roles.queries.read_offers)."""
+    was_read = incident.is_open and hasattr(incident, "open_offers")
+    offer = roles.open_handover(incident) if was_read else None
+    if offer is None:
+        return None
+    left = None
+    if offer.accept_by is not None:
+        left = countdown(label="", due_at=offer.accept_by, started_at=offer.offered_at, now=now)
+    return Handover(giver=str(offer.from_user or offer.by or ""), to=offer.asked_name, left=left)
+
+
 def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | None = None) -> Banner:
     """The status banner of the room and of every strip. Reads `phase_stamps` unless they are given or prefetched."""
     end = incident.resolved_at if incident.status == Status.RESOLVED and incident.resolved_at else now
@@ -449,6 +496,9 @@ def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | 
         contained=incident.contained_at - incident.triggered_at if incident.contained_at else None,
         holder=incident.acknowledged_by if incident.status == Status.ACKNOWLEDGED else None,
         now=now,
+        snooze=snooze(incident, now),
+        contain=contain(incident, now),
+        handover=handover(incident, now),
     )
 
 

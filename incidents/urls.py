@@ -8,6 +8,7 @@ from incidents.grouping import urls as grouping
 from incidents.my_pages import my_pages
 from incidents.reading import urls as reading
 from incidents.roles import urls as roles
+from incidents.snooze import urls as snooze
 from incidents.todo import urls as todo
 from incidents.travel import urls as travel
 from incidents.updates import urls as updates
@@ -25,6 +26,7 @@ urlpatterns = [
     path("<ref:incident_id>/news/", views.news, name="news"),
     *updates.room,
     *roles.room,
+    *snooze.room,
     *todo.room,
     *grouping.room,
     *channel.room,

@@ -27,6 +27,7 @@ from incidents.forms import SEVERITY_WORDS, DeclareForm
 from incidents.models import OPEN_STATUSES, Incident, Severity, Status, TimelineEntry
 from incidents.refs import number_in
 from incidents.roles import queries as roles
+from incidents.rules import past_horizon
 from incidents.todo import queries as todo
 from incidents.updates import queries as updates
 from incidents.web import answered, is_fragment, load, room, sentence, who_was_first
@@ -72,6 +73,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "closed_days": CLOSED_DAYS,
         "last_ended": None if banners or closed else _last_ended(),
         "duty": duty,
+        "long_open": [
+            banner.incident for banner in banners if past_horizon(banner.incident.triggered_at, now)
+        ],
         "gaps": [standing for standing in duty if standing.first_gap is not None],
         "waiting": list(queries.waiting_pages(request.user)[:10]),
         "my_tasks": todo.waiting_for(request.user)[:TASKS],
@@ -83,6 +87,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _strips(incidents: Iterable[Incident], now: datetime) -> list[presenters.Banner]:
     rows = list(incidents.prefetch_related("phase_stamps"))
+    roles.read_offers(rows)
     return [presenters.banner(incident, now) for incident in rows]
 
 
@@ -135,6 +140,7 @@ def incident_list(request: HttpRequest) -> HttpResponse:
     if before is not None:
         found = found.filter(pk__lt=before)
     rows = list(found.prefetch_related("phase_stamps")[: PAGE + 1])
+    roles.read_offers(rows)
     more, rows = len(rows) > PAGE, rows[:PAGE]
     open_rows = sorted((row for row in rows if row.is_open), key=lambda row: (row.severity, -row.pk))
     chosen = {

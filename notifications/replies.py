@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 
 from accounts.models import ContactKind, ContactMethod, User
 from accounts.permissions import at_least, who_may
 from core.errors import MusterError
 from notifications import hooks, queries, rules, transitions
+from notifications.mail import Mail, is_automatic, read_token, wish
 from notifications.models import Delivery, Notification, NotificationStatus, Reply
 
 log = structlog.get_logger(__name__)
@@ -139,6 +141,50 @@ def answer_by_sms(*, method: ContactMethod, key: str, text: str, now: datetime) 
         method=method, dedupe_key=f"answer:{key}"[:200], topic=f"{queries.ANSWER_TOPIC}{method.pk}", title=text[:300],
         body="", reason="Answer to your SMS", context={"kind": "answer"}, now=now,
     )  # fmt: skip
+
+
+# --- mails ------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def read_mail(*, mail: Mail, now: datetime) -> str:
+    """A reply to one of our mails came in. Says what became of it; the person gets that as a mail, unless it was nothing.
+
+    The address that it went to is the right to answer, as the link in the mail is; it must come from the method's own
+    address besides. What was quoted, machines and strangers are ignored.
+    """
+    keys = [
+        key
+        for address in mail.to
+        if (key := read_token(address, domain=settings.MUSTER_REPLY_DOMAIN, secret=settings.SECRET_KEY))
+    ]
+    do = wish(mail.text)
+    if not keys or not do or is_automatic(mail):
+        return "Ignored."
+    found = queries.of_provider(key=keys[0]).filter(channel="email")
+    deliveries = [
+        each
+        for each in found.select_related("notification__recipient", "method__user").order_by("due_at", "pk")
+        if each.method is not None
+        and _is_in_use(each.method)
+        and each.method.address.lower() == mail.sender.lower()
+        and now <= each.created_at + rules.GOOD_FOR
+    ]
+    if not deliveries:
+        log.info("mail_from_stranger")
+        return "Ignored."
+    reply, is_new = _note(provider="mail", external_id=mail.id, channel="email", text=mail.text, now=now)
+    if not is_new:
+        return reply.answer
+    method = deliveries[0].method
+    waiting = [each.notification for each in deliveries]
+    said = " ".join(act_on(notifications=waiting, do=do, by=method.user, now=now, via="mail"))
+    _finish(reply, method=method, delivery=deliveries[0], answer=said)
+    transitions.notify_by(
+        method=method, dedupe_key=f"answer:mail:{reply.pk}", topic=f"{queries.ANSWER_TOPIC}{method.pk}",
+        title=said[:300], body="", reason="Answer to your mail", context={"kind": "answer"}, now=now,
+    )  # fmt: skip
+    return said
 
 
 # --- all of a bundle --------------------------------------------------------------------------------------------

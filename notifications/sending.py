@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from notifications import channels, links, queries, rules, transitions
 from notifications.channels.base import ChannelError, Item, Message, NoLongerWanted, PermanentError
-from notifications.models import AttemptOutcome, Delivery
+from notifications.models import AttemptOutcome, Delivery, Notification
 from notifications.sealing import unseal
 from notifications.transitions import Claimed
 from notifications.verification import code_for
@@ -122,7 +122,9 @@ def _of_all(message: Message, everybody: Sequence[Delivery]) -> Message:
         message,
         title=rules.bundle_title(titles),
         body=rules.bundle_body(
-            titles=titles, held_back=len(held), held_why=held[0].held_why if held else ""
+            titles=[_named(each.notification) for each in everybody],
+            held_back=len(held),
+            held_why=held[0].held_why if held else "",
         ),
         link=urljoin(f"{settings.MUSTER_BASE_URL}/", links.bundle_path(everybody[0].bundle_id)),
         action="See all and acknowledge",
@@ -132,6 +134,12 @@ def _of_all(message: Message, everybody: Sequence[Delivery]) -> Message:
         code=None,
         others=tuple(Item(title=each.notification.title, code=each.code) for each in everybody),
     )  # fmt: skip
+
+
+def _named(notification: Notification) -> str:
+    """SEV1 Checkout fails (INC-42), where a reference is known that the title does not say."""
+    ref = str(notification.context.get("ref") or "")
+    return f"{notification.title} ({ref})" if ref and ref not in notification.title else notification.title
 
 
 def address_of(delivery: Delivery) -> str:

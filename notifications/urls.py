@@ -1,6 +1,6 @@
 from django.urls import path
 
-from notifications import callbacks, views
+from notifications import callbacks, mail_in, views
 from notifications.push import views as push
 
 app_name = "notifications"
@@ -25,6 +25,7 @@ urlpatterns = [
     path("all/<str:token>/", views.bundle, name="bundle"),
     path("providers/", views.providers, name="providers"),
     path("providers/<str:kind>/<str:name>/close/", views.close_provider, name="provider_close"),
+    path("mail/in/", mail_in.mail_in, name="mail_in"),
     path("phone/<str:provider>/sms/", callbacks.sms_in, name="phone_sms_in"),
     path("phone/<str:provider>/sms/status/", callbacks.sms_status),
     path("phone/<str:provider>/sms/status/<uuid:key>/", callbacks.sms_status, name="phone_sms_status"),

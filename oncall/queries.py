@@ -573,20 +573,6 @@ def shifts_of(user: User, start: datetime, end: datetime) -> list[Duty]:
     return sorted(found, key=lambda duty: (duty.starts_at, duty.schedule.name))
 
 
-def duty_of(user: User, at: datetime, *, end: datetime) -> list[tuple[Schedule, Span]]:
-    """The shifts of one person from `at` until `end`, over all schedules, the next first."""
-    schedules = schedules_of(user, at)
-    loaded = load([schedule.pk for schedule in schedules], start=at, end=end)
-    found = [
-        (schedule, _span(loaded[schedule.pk], shift))
-        for schedule in schedules
-        if schedule.pk in loaded
-        for shift in rules.shifts(loaded[schedule.pk].data, at, end)
-        if user.pk in shift.people
-    ]
-    return sorted(found, key=lambda item: (item[1].starts_at, item[0].name))
-
-
 def swaps_of(user: User) -> QuerySet[SwapRequest]:
     """That the person made or was asked, the latest first."""
     return (

@@ -11,13 +11,13 @@ from typing import Protocol
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
-from accounts.models import User
+from accounts.models import Team, User
 from core.errors import Invalid
 from incidents import asks, transitions
 from incidents.channel import queries, rules
 from incidents.channel.transitions import decide, mark, say
-from incidents.models import Incident, RoomRole
-from incidents.roles.transitions import call_expert, offer_role
+from incidents.models import WHOLE_INCIDENT, Incident, RoomRole
+from incidents.roles.transitions import call_expert, hand_over, offer_role
 from incidents.todo.transitions import add_task, claim
 from incidents.updates.transitions import post_update
 
@@ -190,6 +190,7 @@ def _pin(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
 # --- roles, tasks, updates --------------------------------------------------------------------------------------
 
 ROLE, HANDOFF = "/role commander @who", "/handoff commander @who what is known"
+HANDOVER = "/handoff incident @who what is known"
 EXPERT, TASK, CLAIM = "/expert network why", "/task what is to do @who", "/claim 3"
 _ROLES = {
     "commander": RoomRole.COMMANDER, "ic": RoomRole.COMMANDER, "deputy": RoomRole.DEPUTY, "scribe": RoomRole.SCRIBE,
@@ -223,7 +224,25 @@ def _role(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
         offer_role(to=user, **given)
 
 
+def _hand_over(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
+    """incident @who what is known, or incident team network what is known."""
+    word, after = rules.first_word(rest)
+    if word.lower() == "team":
+        slug, known = rules.first_word(after)
+        team = Team.objects.filter(slug=slug.lower()).first()
+        if team is None:
+            raise usage_error(f"There is no team {rules.excerpt(slug, 40)}.", HANDOVER)
+        hand_over(incident_id=incident.pk, team=team, by=by, now=now, known=known)
+        return
+    user, known = person(rest, usage=HANDOVER)
+    hand_over(incident_id=incident.pk, to=user, by=by, now=now, known=known)
+
+
 def _handoff(*, incident: Incident, rest: str, by: User, now: datetime) -> None:
+    word, after = rules.first_word(rest)
+    if word.lower() == WHOLE_INCIDENT:
+        _hand_over(incident=incident, rest=after, by=by, now=now)
+        return
     role, field, rest = _role_named(rest, usage=HANDOFF)
     user, known = person(rest, usage=HANDOFF)
     offer_role(incident_id=incident.pk, role=role, field=field, to=user, by=by, now=now, known=known)

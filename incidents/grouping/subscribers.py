@@ -108,4 +108,16 @@ def settled(timer: Timer, now: datetime, incident: Incident | None) -> None:
         clear(incident, alert, by_name="Muster", note=f"cleared, and stable for {duration(stable)}", now=now)
 
 
+PRUNE_EVERY = timedelta(hours=1)
+_prune_at: datetime | None = None
+
+
+@registry.sweep
+def prune(now: datetime) -> None:
+    global _prune_at
+    if _prune_at is None or now >= _prune_at:
+        transitions.prune(now=now)
+        _prune_at = now + PRUNE_EVERY
+
+
 tier0.register()

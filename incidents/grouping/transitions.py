@@ -435,7 +435,14 @@ def release(*, held_id: int, now: datetime) -> str:
 
     Another hold may apply by now; then it waits for that one. The verdict, "" when there was nothing to do.
     """
-    row = HeldAlert.objects.select_related("service").filter(pk=held_id).first()
+    # The service first, as its senders do: what they say in this moment is heard before or after, not beside it.
+    Service.objects.select_for_update(no_key=True).filter(held_alerts=held_id).first()
+    row = (
+        HeldAlert.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("service")
+        .filter(pk=held_id)
+        .first()
+    )
     if row is None or row.status != HeldStatus.FIRING:
         return ""
     open_one = Alert.objects.filter(
@@ -473,6 +480,18 @@ def release(*, held_id: int, now: datetime) -> str:
     return outcome.verdict
 
 
+KEEP = timedelta(days=30)
+PRUNE_BATCH = 1000
+
+
+def prune(*, now: datetime) -> int:
+    """Forget held alerts whose end is old. How many."""
+    old = HeldAlert.objects.exclude(status=HeldStatus.FIRING).filter(ended_at__lt=now - KEEP)
+    return HeldAlert.objects.filter(
+        pk__in=list(old.order_by("pk").values_list("pk", flat=True)[:PRUNE_BATCH])
+    ).delete()[0]
+
+
 # --- silence -----------------------------------------------------------------------------------------------------
 
 
@@ -483,6 +502,7 @@ def mute(*, alert_id: int, until: datetime | None, by: User, now: datetime) -> A
     The incident and its other alerts go on as they are.
     """
     _check_responder(by)
+    Service.objects.select_for_update(no_key=True).filter(alerts=alert_id).first()
     alert, incident = _lock_alert(alert_id)
     if until is not None and not now < until <= now + LONGEST_MUTE:
         sentence = "From now to 30 days ahead."

@@ -12,10 +12,10 @@ from rest_framework.views import APIView
 from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from accounts.models import Role
-from core.api import StrictSerializer, Text, Whole, read_body
+from core.api import CursorPagination, StrictSerializer, Text, Whole, read_body
 from core.errors import Missing
 from incidents.api import REF, EmptyIn, SeenIn
-from incidents.models import OfferStatus, RoleOffer, RoleRotation, RoomRole
+from incidents.models import WHOLE_INCIDENT, OfferStatus, RoleOffer, RoleRotation, RoomRole
 from incidents.refs import incident_id, incident_of
 from incidents.roles import queries, rules, transitions
 from incidents.transitions import assign_role
@@ -34,10 +34,16 @@ class HoldingOut(serializers.Serializer):
 
 class OfferOut(serializers.Serializer):
     id = serializers.IntegerField()
-    role = serializers.ChoiceField(choices=RoomRole.choices)
+    role = serializers.ChoiceField(
+        choices=[*RoomRole.choices, (WHOLE_INCIDENT, "The incident itself")],
+        help_text="incident: not a role but all of it.",
+    )
     field = serializers.CharField()
     status = serializers.ChoiceField(choices=OfferStatus.choices)
-    to = PersonRef(source="to_user")
+    to = PersonRef(
+        source="to_user", allow_null=True, help_text="Null: a team is asked, and nobody has accepted for it."
+    )
+    to_team = serializers.CharField(source="to_name", help_text="Empty: a person is asked.")
     held_by = PersonRef(source="from_user", allow_null=True, help_text="Keeps it until it is accepted.")
     asked_by = PersonRef(source="by", allow_null=True, help_text="Null: the rotation.")
     known = serializers.CharField()
@@ -75,6 +81,18 @@ class OfferIn(RoleIn):
     in_progress = Text(max_length=2000, required=False, default="", allow_blank=True)
     next_steps = Text(max_length=2000, required=False, default="", allow_blank=True)
     accept_seconds = Whole(required=False, default=rules.ACCEPT_SECONDS, min_value=60, max_value=86_400)
+
+
+class HandoverIn(StrictSerializer):
+    user = PersonField(required=False, allow_null=True, default=None)
+    team = TeamField(required=False, allow_null=True, default=None, help_text="Its policy pages it.")
+    known = Text(max_length=2000, required=False, default="", allow_blank=True)
+    in_progress = Text(max_length=2000, required=False, default="", allow_blank=True)
+    next_steps = Text(max_length=2000, required=False, default="", allow_blank=True)
+    accept_seconds = Whole(
+        required=False, allow_null=True, default=None, min_value=60, max_value=86_400,
+        help_text="Null: 300 for SEV1 and SEV2, else 900.",
+    )  # fmt: skip
 
 
 class DeclineIn(StrictSerializer):
@@ -170,6 +188,35 @@ class Offers(APIView):
     def post(self, request: Request, ref: str) -> Response:
         data = read_body(request, OfferIn)
         offer = transitions.offer_role(
+            incident_id=incident_id(ref), to=data.pop("user"), by=request.user, now=timezone.now(), **data
+        )
+        return _offer(offer, status=201)
+
+
+@extend_schema(parameters=[REF])
+class Handovers(APIView):
+    serializer_class = OfferOut
+    pagination_class = CursorPagination
+    cursor_field = "-id"
+
+    @extend_schema(responses=OfferOut(many=True), operation_id="incidents_handovers_list")
+    def get(self, request: Request, ref: str) -> Response:
+        """Each time the incident itself was offered to somebody, newest first."""
+        pages = CursorPagination()
+        rows = pages.paginate_queryset(queries.handovers(incident_of(ref)), request, view=self)
+        return pages.get_paginated_response(OfferOut(rows, many=True).data)
+
+    @extend_schema(
+        request=HandoverIn,
+        responses={201: OfferOut},
+        operation_id="incidents_handovers_create",
+        summary="Ask a person or a team to take the incident; whoever has it keeps it until then",
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def post(self, request: Request, ref: str) -> Response:
+        data = read_body(request, HandoverIn)
+        offer = transitions.hand_over(
             incident_id=incident_id(ref), to=data.pop("user"), by=request.user, now=timezone.now(), **data
         )
         return _offer(offer, status=201)
@@ -291,6 +338,7 @@ endpoints: list[URLPattern] = [
     path("incidents/<str:ref>/offers/<int:id>/accept/", Accept.as_view(), name="incident-offer-accept"),
     path("incidents/<str:ref>/offers/<int:id>/decline/", Decline.as_view(), name="incident-offer-decline"),
     path("incidents/<str:ref>/offers/<int:id>/withdraw/", Withdraw.as_view(), name="incident-offer-withdraw"),
+    path("incidents/<str:ref>/handovers/", Handovers.as_view(), name="incident-handovers"),
     path("incidents/<str:ref>/experts/", Experts.as_view(), name="incident-experts"),
 ]
 """Under /api/v1/, before the routers."""

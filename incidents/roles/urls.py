@@ -7,6 +7,7 @@ room: list[URLPattern] = [
     path("rotations/<int:rotation_id>/remove/", views.rotation_remove, name="rotation_remove"),
     path("<ref:incident_id>/role/", views.role, name="role"),
     path("<ref:incident_id>/handoff/", views.handoff, name="handoff"),
+    path("<ref:incident_id>/hand-over/", views.hand_over, name="hand_over"),
     path("<ref:incident_id>/expert/", views.call_expert, name="call_expert"),
     path("<ref:incident_id>/offers/<int:offer_id>/accept/", views.offer_accept, name="offer_accept"),
     path("<ref:incident_id>/offers/<int:offer_id>/decline/", views.offer_decline, name="offer_decline"),

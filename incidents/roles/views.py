@@ -11,10 +11,11 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.models import Team
 from accounts.permissions import at_least, not_allowed, role_required
 from core.errors import Invalid, MusterError
 from core.forms import show_refusal
-from incidents.models import Incident, RoleHolding, RoleOffer, RoomRole
+from incidents.models import Incident, RoleHolding, RoleOffer, RoomRole, Status
 from incidents.roles import queries, rules, transitions
 from incidents.roles.forms import RotationForm
 from incidents.transitions import assign_role
@@ -133,6 +134,51 @@ def handoff(request: HttpRequest, incident: Incident) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @role_required("responder")
 @room
+def hand_over(request: HttpRequest, incident: Incident) -> HttpResponse:
+    """Give the incident itself to a person or a team, who have to accept it."""
+    context = {
+        "title": f"Hand over {incident.ref}",
+        "people": queries.people_to_choose(),
+        "teams": list(Team.objects.order_by("name")[:500]),
+        "holder": incident.acknowledged_by if incident.status != Status.TRIGGERED else None,
+        "given": {
+            "known": incident.impact,
+            "minutes": str(rules.handover_seconds(incident.severity) // 60),
+            "to": "person" if incident.status != Status.TRIGGERED else "team",
+        },
+    }
+    if request.method != "POST":
+        return ask_page(request, incident, "_hand_over.html", context)
+
+    def act() -> str:
+        to_team = request.POST.get("to") == "team"
+        user = None if to_team else queries.chosen(request.POST.get("user", ""))
+        slug = request.POST.get("team", "")
+        team = Team.objects.filter(slug=slug).first() if to_team else None
+        if to_team and team is None:
+            raise Invalid("Choose a team.", fields={"team": ["Choose a team."]})
+        texts = {name: request.POST.get(name, "") for name in ("known", "in_progress", "next_steps")}
+        offer = transitions.hand_over(
+            incident_id=incident.pk, to=user, team=team, by=request.user, now=timezone.now(),
+            accept_seconds=_seconds(request.POST.get("minutes", "")), **texts,
+        )  # fmt: skip
+        keeps = "You keep it" if offer.from_user == request.user else f"{offer.from_user} keeps it"
+        return f"{offer.asked_name} {'is paged' if to_team else 'is asked'}. {keeps} until then."
+
+    return acted(request, incident, "_hand_over.html", lambda: context, act)
+
+
+def _seconds(minutes: str) -> int | None:
+    if not minutes.strip():
+        return None
+    if not (minutes.isascii() and minutes.isdecimal() and len(minutes) < 6):
+        raise Invalid("Minutes to accept: a whole number.", fields={"minutes": ["A whole number."]})
+    return int(minutes) * 60
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@role_required("responder")
+@room
 def call_expert(request: HttpRequest, incident: Incident) -> HttpResponse:
     context = {"title": "Call an expert", "fields": queries.fields(), "given": {}}
     if request.method != "POST":
@@ -191,7 +237,7 @@ def offer_withdraw(request: HttpRequest, incident: Incident, offer_id: int) -> H
 
 
 def _offer(incident: Incident, offer_id: int) -> RoleOffer:
-    rows = RoleOffer.objects.select_related("incident", "to_user", "from_user", "by")
+    rows = RoleOffer.objects.select_related("incident", "to_user", "to_team", "from_user", "by")
     offer = rows.filter(pk=offer_id, incident=incident).first()
     if offer is None:
         raise Http404("There is no such offer in this incident.")

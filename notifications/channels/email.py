@@ -18,6 +18,7 @@ from django.template.loader import render_to_string
 
 from notifications import rules
 from notifications.channels.base import Message, NoLongerWanted, PermanentError, TransientError, one_line
+from notifications.mail import token as reply_token
 
 SECONDS_IN_ALL = 35.0  # below the lease, so that a slow server cannot make two workers send
 MESSAGES_PER_CONNECTION = 80  # many servers end a connection after a hundred
@@ -194,6 +195,9 @@ def compose(message: Message) -> EmailMultiAlternatives:
         thread = "".join(letter if letter.isalnum() else "-" for letter in message.topic)
         headers["References"] = f"<topic-{thread}@{_domain()}>"
         headers["X-Muster-Topic"] = rules.subject(message.topic)
+    if settings.MUSTER_REPLY_DOMAIN and message.kind == "page":
+        token = reply_token(message.idempotency_key, secret=settings.SECRET_KEY)
+        headers["Reply-To"] = f"page+{token}@{settings.MUSTER_REPLY_DOMAIN}"
     if message.unsubscribe:
         headers["List-Unsubscribe"] = f"<{message.unsubscribe}>"
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"

@@ -315,6 +315,32 @@ def test_the_editor_keeps_all_that_a_tier_can_say_and_the_page_says_it_in_senten
     assert shown["tiers"].forms[0].initial["targets_out"] == [f"user:{cast['bob'].pk}"]
 
 
+def test_the_form_of_a_policy_sent_back_as_it_came_changes_nothing(client, cast):
+    sign_in(client, Role.MANAGER)
+    policy = cast["policy"]
+    data = versions.data_of(policy.versions.get().snapshot)
+    limited = TargetData(kind="user", id=cast["cyd"].pk, severities=[1, 2], hours="in")
+    first = replace(
+        data.tiers[0],
+        targets=[*data.tiers[0].targets, limited],
+        ack_seconds=dict.fromkeys((1, 2, 3, 4), 86_400),
+    )
+    policy = save_policy(policy=policy, data=replace(data, tiers=[first, *data.tiers[1:]]))
+    edit = reverse("escalation:policy_edit", args=[policy.slug])
+    shown = client.get(edit).context
+    sent = {}
+    for form in [shown["form"], shown["tiers"].management_form, *shown["tiers"].forms]:
+        for field in form:
+            value = field.value()
+            if value is not None and value is not False and value != "":
+                sent[field.html_name] = value
+    assert client.post(edit, sent).status_code == 302
+    policy.refresh_from_db()
+    assert policy.version == 3
+    before, after = (policy.versions.get(version=number).snapshot for number in (2, 3))
+    assert {**after, "version": 2} == before
+
+
 @pytest.mark.parametrize("line", ["whenever", "Mon to Nope, 08:00 to 18:00", "Mon, 8 to 18"])
 def test_working_hours_that_nobody_understands_are_refused_with_an_example(client, cast, line):
     sign_in(client, Role.MANAGER)

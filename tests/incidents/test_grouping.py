@@ -103,6 +103,23 @@ def test_settings_that_make_no_sense_are_refused_and_strangers_change_nothing(se
     assert queries.settings_of(service).pk is None or queries.settings_of(service).flap_count == 0
 
 
+def test_a_repeat_costs_the_same_statements_whatever_is_set(service, ada, django_assert_num_queries):
+    def repeat(key, at):
+        with django_assert_num_queries(7):  # savepoint, alert, incident, alert again, both written, savepoint
+            assert send(service, key=key, at=at).verdict == "repeated"
+
+    send(service, key="plain")
+    repeat("plain", 1)
+    settings(
+        service, ada, grouping="all", grouping_fields=["cluster"], flap_count=2, auto_resolve_minutes=30, repage_hours=6,
+        tier0_seconds=60, tier0_url="https://auto.example/fix",
+    )  # fmt: skip
+    send(service, key="all", at=2)
+    plan(ada, service)
+    for at in (3, 4):
+        repeat("all", at)
+
+
 # --- maintenance -------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +160,16 @@ def test_during_maintenance_alerts_are_kept_their_ends_are_heard_and_at_the_end_
         "planned", "started", "ended",
     ]  # fmt: skip
     assert send(service, key="later", at=62).verdict == "opened"
+
+
+def test_held_alerts_are_forgotten_a_month_after_their_end_and_never_while_they_fire(service, ada):
+    plan(ada, service, minutes=24 * 60, recurrence="FREQ=DAILY")
+    send(service, key="fires")
+    send(service, key="ended")
+    send(service, "resolve", key="ended", at=1)
+    assert transitions.prune(now=NOW + timedelta(days=30)) == 0
+    assert transitions.prune(now=NOW + timedelta(days=31)) == 1
+    assert HeldAlert.objects.get().dedup_key == "fires"
 
 
 def test_from_its_end_on_alerts_open_even_if_the_timer_is_late_and_nothing_opens_twice(service, ada):

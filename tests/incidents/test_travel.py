@@ -119,13 +119,13 @@ def test_a_quiet_service_has_an_empty_place_for_it(service, viewer):
     assert '<div class="burns" id="burns" data-region></div>' in page
 
 
-def test_what_burns_costs_two_queries_however_many(service, ines, django_assert_num_queries):
+def test_what_burns_costs_three_queries_however_many(service, ines, django_assert_num_queries):
     address = reverse("incidents:of_service", args=[service.slug])
     client = signed_in(ines)
     for number in range(4):
         transitions.trigger(service=service, title=f"Fault {number}", severity=2, urgency="low", now=NOW)
     client.get(address)
-    with django_assert_num_queries(5):  # session, person, service, incidents, their phases
+    with django_assert_num_queries(6):  # session, person, service, incidents, their phases and offers
         client.get(address)
 
 

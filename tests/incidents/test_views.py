@@ -388,14 +388,14 @@ def test_home_takes_the_same_queries_with_one_incident_and_with_ten(
 ):
     client = signed_in(ines)
     client.get("/")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(13):
         client.get("/")
     for number in range(9):
         more = transitions.declare(
             service=incident.service, title=f"more {number}", severity=3, by=ines, now=NOW
         )
         todo.add_task(incident_id=more.pk, title=f"task {number}", by=ines, now=NOW, assignee=ines)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(13):
         client.get("/")
 
 
@@ -477,11 +477,11 @@ def test_the_list_turns_pages_without_skipping_or_repeating(many, ines, monkeypa
 def test_the_list_takes_the_same_queries_with_three_and_with_thirty(many, ines, django_assert_num_queries):
     client = signed_in(ines)
     client.get("/incidents/?status=all")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         client.get("/incidents/?status=all")
     for number in range(27):
         transitions.declare(service=many[0].service, title=f"more {number}", severity=3, by=ines, now=NOW)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         client.get("/incidents/?status=all")
 
 

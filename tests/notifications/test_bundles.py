@@ -55,7 +55,9 @@ def titles(message) -> list[str]:
 @pytest.mark.django_db
 def test_first_pages_leave_at_once_and_the_later_steps_of_all_of_them_as_one(ravi, sms, fake):
     for number in range(3):
-        make_notification(ravi, title=f"SEV1 number {number}", now=NOW + number * 4 * SECOND)
+        make_notification(
+            ravi, title=f"SEV1 number {number}", now=NOW + number * 4 * SECOND, context={"ref": f"INC-{number}"}
+        )  # fmt: skip
         fire(NOW + number * 4 * SECOND)
     assert [titles(message) for message in sms.accepted] == [[f"SEV1 number {number}"] for number in range(3)]
     assert [message.code for message in sms.accepted] == [1, 2, 3]
@@ -64,7 +66,9 @@ def test_first_pages_leave_at_once_and_the_later_steps_of_all_of_them_as_one(rav
 
     [mail] = fake.accepted
     assert mail.title == "3 pages wait for you: SEV1 number 0"
-    assert mail.body.splitlines() == ["1. SEV1 number 0", "2. SEV1 number 1", "3. SEV1 number 2"]
+    assert mail.body.splitlines() == [
+        "1. SEV1 number 0 (INC-0)", "2. SEV1 number 1 (INC-1)", "3. SEV1 number 2 (INC-2)",
+    ]  # fmt: skip
     assert "/notifications/all/" in mail.link
     rows = Delivery.objects.filter(channel="email")
     assert {(row.status, row.attempts, row.bundle_id) for row in rows} == {

@@ -12,7 +12,9 @@ from notifications.channels.base import Channel, Message, NoLongerWanted, Perman
 from notifications.channels.chat import ChatChannel
 from notifications.channels.email import EmailChannel
 from notifications.channels.phone import SmsChannel, VoiceChannel
+from notifications.channels.push import PushChannel
 from notifications.channels.webhook import WebhookChannel
+from tests.notifications.browsers import PushService
 from tests.notifications.conftest import use_mail_server
 from tests.notifications.fakes import FakeChannel
 from tests.notifications.phones import GOOD, LATER, NEVER
@@ -120,7 +122,20 @@ def _ntfy(request) -> Bench:
     return Bench(ChatChannel("ntfy"), f"{base}/good", f"{base}/later", f"{base}/never", lambda: received)
 
 
+def _push(request) -> Bench:
+    request.getfixturevalue("settings").MUSTER_ALLOW_PRIVATE_WEBHOOKS = True
+    service = PushService(request.getfixturevalue("httpserver"))
+
+    def keys() -> list[str]:
+        return [said["id"] for said in service.opened()]
+
+    return Bench(
+        PushChannel(), service.address("good"), service.address("later"), service.address("never"), keys
+    )
+
+
 BENCHES = {
+    "push": _push,
     "email": _email, "webhook": _webhook, "fake": _fake, "ntfy": _ntfy, "sms-twilio": _phone("sms", 1),
     "sms-vonage": _phone("sms", 2), "voice-twilio": _phone("voice", 1), "voice-vonage": _phone("voice", 2),
 }  # fmt: skip

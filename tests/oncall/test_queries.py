@@ -225,17 +225,18 @@ def test_later_override_is_named_where_it_wins(cast):
     assert queries.covered_by_later(upcoming) == {first.pk: [second], second.pk: [], apart.pk: []}
 
 
-def test_duty_of_a_person_over_all_schedules(cast):
+def test_shifts_of_a_person_over_all_schedules(cast):
     ines, ravi, dana = cast
-    checkout = make_schedule("Checkout", people=[ines, ravi])
+    make_schedule("Checkout", people=[ines, ravi])
     search = make_schedule("Search", people=[dana])
     make_override(search, user=ines, starts_at=TUESDAY + HOUR, ends_at=TUESDAY + 2 * HOUR)
+    make_override(search, user=ines, kind="shadow", starts_at=TUESDAY + 3 * HOUR, ends_at=TUESDAY + 4 * HOUR)
 
-    found = queries.duty_of(ines, TUESDAY, end=TUESDAY + 14 * DAY)
+    found = queries.shifts_of(ines, TUESDAY, TUESDAY + 14 * DAY)
 
-    assert [(schedule.name, f"{span.starts_at:%m-%d %H:%M}") for schedule, span in found] == [
-        ("Checkout", "01-06 12:00"),
-        ("Search", "01-06 13:00"),
-        ("Checkout", "01-19 08:00"),
+    assert [(duty.schedule.name, f"{duty.starts_at:%m-%d %H:%M}", duty.shadow) for duty in found] == [
+        ("Checkout", "01-06 12:00", False),
+        ("Search", "01-06 13:00", False),
+        ("Search", "01-06 15:00", True),
+        ("Checkout", "01-19 08:00", False),
     ]
-    assert (checkout.pk, search.pk) == (found[0][0].pk, found[1][0].pk)

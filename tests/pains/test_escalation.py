@@ -186,6 +186,22 @@ def test_pain_06_a_hold_sees_an_override_within_minutes_and_ends_at_its_limit(ca
     assert not Timer.objects.filter(kind=engine.HOLD).exists()
 
 
+def test_pain_06_a_reopened_incident_looks_for_somebody_again(cast):
+    storage = make_schedule("Storage")
+    make_layer(storage, people=[cast["ada"]], starts_at=NOW + timedelta(minutes=30))
+    held = replace(tier(1, targets=[on(storage)]), when_unstaffed="hold_until_staffed")
+    make_policy(held, tier(2, cast["bob"], seconds=86_400), service=cast["service"])
+    incident = open_incident(cast)
+    incidents.resolve(incident_id=incident.pk, by=cast["bob"], now=NOW + timedelta(minutes=1))
+    assert CoverageGap.objects.get().ended_because == "the escalation ended"
+    again = NOW + timedelta(minutes=10)
+    incidents.reopen(incident_id=incident.pk, by=cast["bob"], reason="not over", now=again)
+    gap = CoverageGap.objects.get()
+    assert (gap.at, gap.look_at, gap.ended_at) == (again, again + timedelta(minutes=5), None)
+    pass_time(to=NOW + timedelta(minutes=30))
+    assert paged(incident) == ["bob", "bob", "ada"]
+
+
 def test_pain_06_a_level_that_waits_gives_its_time_and_then_the_next_is_paged(cast):
     storage = make_schedule("Storage")
     waits = replace(tier(1, targets=[on(storage)]), when_unstaffed="wait")
