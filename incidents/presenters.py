@@ -479,7 +479,9 @@ def handover(incident: Incident, now: datetime) -> Handover | None:
     left = None
     if offer.accept_by is not None:
         left = countdown(label="", due_at=offer.accept_by, started_at=offer.offered_at, now=now)
-    return Handover(giver=str(offer.from_user or offer.by or ""), to=offer.asked_name, left=left)
+    giver = offer.from_user or offer.by
+    to = offer.to_name or offer.to_user.get_short_name()
+    return Handover(giver=giver.get_short_name() if giver else "Somebody", to=to, left=left)
 
 
 def banner(incident: Incident, now: datetime, *, stamps: Iterable[PhaseStamp] | None = None) -> Banner:

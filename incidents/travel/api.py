@@ -53,6 +53,8 @@ class BannerOut(serializers.Serializer):
     running_seconds = serializers.SerializerMethodField(help_text="Until now, or until its end.")
     next_page = NextPageOut(allow_null=True, help_text="Null: nobody is paged next.")
     next_update = NextUpdateOut(allow_null=True, help_text="Null: none is promised.")
+    snooze = NextUpdateOut(allow_null=True, help_text="When it pages again. Null: not snoozed.")
+    contain = NextUpdateOut(allow_null=True, help_text="When it should be contained. Null: no target.")
     url = serializers.SerializerMethodField(help_text="Its room, for people.")
 
     @extend_schema_field(PhaseStampOut(many=True))

@@ -201,6 +201,7 @@ def test_only_an_admin_says_what_a_severity_means(
         "urgency": "high",
         "start_level": 2,
         "answer_seconds": 60,
+        "containment_minutes": 90,
         "commander": "ask",
     }
     assert managers.put("matrix/", cell).status_code == 403

@@ -150,8 +150,13 @@ def test_one_press_subscribes_a_push_verifies_and_a_page_is_acknowledged_with_no
         " (await (await caches.open(name)).keys()).map((one) => new URL(one.url).pathname)))).flat()"
     )
     assert len(kept) == 2 and kept[0] == "/offline/" and "answer" in kept[1]
+    worker.push(service.opened()[1])
+    wait_for(lambda: worker.shown()[-1]["title"] == shown["title"], what="the notification again")
     web.stop()
     web.bound.close()
+    worker.press("ack")  # what cannot be handed over must never look as if it were
+    wait_for(lambda: worker.shown()[-1]["title"] == "Not acknowledged", what="the refusal")
+    assert worker.shown()[-1]["actions"] == ["ack", "open"]
     page.goto(f"{address}/incidents/")
     expect(page.get_by_role("heading", name="Muster cannot be reached")).to_be_visible()
     expect(page.get_by_text("Paging goes on without your page")).to_be_visible()

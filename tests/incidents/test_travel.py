@@ -162,6 +162,8 @@ def test_the_api_says_what_the_banner_says(incident, ines, viewer):
         "running_seconds": 600,
         "next_page": None,
         "next_update": {"at": "2026-11-24T03:12:00Z", "state": "soon"},
+        "snooze": None,
+        "contain": None,
         "url": body["url"],
     }
     assert body["url"].endswith(f"/incidents/{incident.ref}/")
