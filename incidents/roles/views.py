@@ -219,7 +219,7 @@ def offer_withdraw(request: HttpRequest, incident: Incident, offer_id: int) -> H
     offer = _offer(incident, offer_id)
     name = rules.title(offer.role, offer.field)
     context = {
-        "title": f"Ask {offer.to_user} no more?",
+        "title": f"Ask {offer.asked_name} no more?",
         "offer": offer,
         "name": name,
         "what": rules.words(offer.role, offer.field),
@@ -231,7 +231,7 @@ def offer_withdraw(request: HttpRequest, incident: Incident, offer_id: int) -> H
 
     def act() -> str:
         transitions.withdraw(offer_id=offer.pk, by=request.user, now=timezone.now())
-        return f"{offer.to_user} is no longer asked: {name}."
+        return f"{offer.asked_name} is no longer asked: {name}."
 
     return acted(request, incident, "_role_withdraw.html", lambda: context, act)
 
