@@ -14,11 +14,12 @@ from typing import Any
 
 from bench.common import ROOT, tool
 
-NAMES = ("ingest", "escalation", "pages", "live", "history", "room")
+NAMES = ("ingest", "escalation", "storm", "pages", "live", "history", "room")
 PAGE = ROOT / "docs" / "performance.md"
 TITLES = {
     "ingest": "Alerts in over HTTP, committed before the answer",
     "escalation": "How late a tier is paged (commit of the step minus its due time)",
+    "storm": "A storm of alerts: nothing lost, one page for each incident and person, other escalations on time",
     "pages": "From an accepted alert to its first page at the mail server",
     "live": "From a transition's commit to the last of the viewers",
     "history": "Pages and list API with a short and a long history",
