@@ -26,7 +26,7 @@ def test_nobody_answers_and_every_tier_is_paged_on_time_and_then_the_catch_all_a
     assert muster.paged(incident_id) == expected
     assert muster.kinds(incident_id) == [
         "triggered", "paged", "page_missed", "paged", "page_missed", "paged", "page_missed", "policy_repeated", "paged",
-        "page_missed", "paged", "page_missed", "paged", "page_missed", "catch_all",
+        "page_missed", "paged", "page_missed", "paged", "page_missed", "exhausted", "catch_all",
     ]  # fmt: skip
     assert wait_for(lambda: muster.incident("silence")["event_count"] == 2)
     firings = muster.firings(incident_id)
