@@ -18,16 +18,16 @@ class NavItem:
     current: bool
 
 
-# Label, URL name, key after "g", icon. A page that this installation does not have is left out.
+# Label, URL name, key after "g", icon; what burns first, then what readies for it, then what tells of it. A page that this installation does not have is left out.
 NAV = (
     ("Now", "home", "n", "home"),
     ("Incidents", "incidents:list", "i", "flame"),
     ("On call", "oncall:schedule_list", "o", "phone-call"),
     ("Services", "catalog:service_list", "s", "stack-2"),
-    ("Status", "status:internal", "t", "speakerphone"),
     ("Runbooks", "runbooks:list", "r", "book-2"),
     ("Escalation", "escalation:policy_list", "e", "stairs-up"),
     ("Tonight", "readiness:tonight", "f", "moon"),
+    ("Status", "status:internal", "t", "speakerphone"),
     ("Metrics", "metrics:overview", "m", "chart-line"),
 )
 
