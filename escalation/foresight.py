@@ -51,6 +51,7 @@ class Moment:
     passed: tuple[str, ...]  # tiers that are passed before it, and why
     calls: tuple[Call, ...]
     due_at: datetime | None
+    level: int | None = None  # of the tier; None: the catch-all
     is_catch_all: bool = False
     is_joining: bool = False  # somebody comes on call while the tier waits
 
@@ -144,13 +145,14 @@ def _moment(step: Step, snapshot: Mapping[str, Any], book: _Book, *, urgency: st
     again = f", repeat {then.position.loop}" if then.position.loop else ""
     title = f"Tier {tier['level']}, {tier['name']}{again}"
     if isinstance(then, WaitAt):
-        return Moment(step.at, title, f"waits all the same: {then.why}", passed, (), step.due_at)
+        return Moment(step.at, title, f"waits all the same: {then.why}", passed, (), step.due_at, level=tier["level"])
     chosen = step.joins or then.recipients
     people = [(book.people[each.user_id], each.reason) for each in chosen]
     calls = _calls(people, book, at=step.at, urgency=urgency, channels=list(tier.get("channels") or []))
     return Moment(
-        step.at, title, "", passed if not step.joins else (), calls, step.due_at, is_joining=bool(step.joins)
-    )
+        step.at, title, "", passed if not step.joins else (), calls, step.due_at, level=tier["level"],
+        is_joining=bool(step.joins),
+    )  # fmt: skip
 
 
 def _calls(
