@@ -44,17 +44,20 @@ def _mine(request: HttpRequest, *, made: tuple[str, str] | None = None) -> HttpR
     duties = queries.shifts_of(request.user, now, now + SHOWN)
     page = Paginator(queries.swaps_of(request.user), PER_PAGE).get_page(request.GET.get("page"))
     live = [feed for feed in queries.feeds_of(request.user) if feed.revoked_at is None]
+    zone = timezone.get_current_timezone_name()
     context = {
         "duties": [
             (
                 duty,
+                presenters.say_time(duty.starts_at, zone),
+                presenters.say_until(duty.starts_at, duty.ends_at, zone),
                 presenters.say_time(duty.starts_at, duty.schedule.time_zone),
                 presenters.say_until(duty.starts_at, duty.ends_at, duty.schedule.time_zone),
             )
             for duty in duties[:60]
         ],
         "more_duties": max(len(duties) - 60, 0),
-        "zone": timezone.get_current_timezone_name(),
+        "zone": zone,
         "ends": now + SHOWN,
         "now": now,
         "page": page,
