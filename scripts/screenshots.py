@@ -1,6 +1,7 @@
 """Pictures of the pages, both themes, desk and phone, into docs/images/: `make screenshots`.
 
-They are of the demonstration data, so they show what a newcomer sees.
+They are of the demonstration data, so they show what a newcomer sees. Names after the command take those pages
+alone: `python scripts/screenshots.py tonight page-plan`.
 """
 
 import sys
@@ -51,9 +52,12 @@ def main() -> None:
         desk = {
             "home": "/", "war-room": room, "palette": room, "incidents": "/incidents/", "status": "/status/",
             "metrics": "/metrics/", "on-call": "/schedules/checkout/", "service": "/services/checkout-api/",
-            "policy": "/escalation/policies/checkout/", "people": "/people/",
+            "policy": "/escalation/policies/checkout/", "people": "/people/", "tonight": "/tonight/",
+            "page-plan": "/escalation/plan/?service=checkout-api&severity=1",
         }  # fmt: skip
         phone = {"home-phone": "/", "war-room-phone": room, "services-phone": "/services/"}
+        if wanted := set(sys.argv[1:]):
+            desk, phone = ({name: pages[name] for name in pages if name in wanted} for pages in (desk, phone))
         chromium = playwright.chromium.launch(executable_path=browser.path(), args=browser.ARGS)
         for theme in ("dark", "light"):
             take(chromium, demo, desk, theme=theme, size=DESK, suffix=f"-{theme}")
