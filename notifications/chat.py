@@ -171,6 +171,9 @@ def _plugin(url: str) -> Any:
         raise _refused(f"This is no address of a chat that Muster knows. {EXAMPLES}")
     plugin.redirects, plugin.verify_certificate, plugin.retry = False, True, 0
     plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_SECONDS, ANSWER_SECONDS
+    if hasattr(plugin, "discovery"):
+        # A Matrix server could name another address, inside this network, where to go with the message.
+        plugin.discovery = False
     if hasattr(plugin, "include_image"):
         plugin.include_image = False  # it would be fetched from elsewhere by everybody who reads
     return plugin

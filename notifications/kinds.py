@@ -227,7 +227,7 @@ KINDS: dict[str, Kind] = {
     ),
     ContactKind.MATRIX: Kind(
         (
-            Field("server", "Homeserver", "https://matrix.example.org"),
+            Field("server", "Homeserver", "The address that clients call, as https://matrix.example.org"),
             Field("token", "Access token", _HOOK_HELP, secret=True),
             Field("room", "Room", "!abc:example.org. The bot must be in it."),
         ),

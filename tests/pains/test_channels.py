@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import ContactMethod, Role
 from incidents import transitions as incidents
 from incidents.models import Kind
-from notifications import channels, kinds, methods, rules, sending, transitions
+from notifications import channels, chat, kinds, methods, rules, sending, transitions
 from notifications.models import Delivery
 from notifications.sealing import unseal
 from tests.factories.accounts import make_email, make_user
@@ -226,6 +226,16 @@ def test_pain_16_no_chat_address_leads_into_this_network_or_runs_anything(kind, 
 
     assert client.post("/notifications/methods/add/", {"kind": kind, **given}).status_code == 422
     assert not ravi.contact_methods.exists()
+
+
+def test_pain_16_a_matrix_server_sends_nobody_to_another_address(monkeypatch):
+    """Its discovery could name one inside this network, after the host itself was checked."""
+    asked = []
+    plugin = chat._plugin("matrixs://token@matrix.example.org/!abc%3Aexample.org")
+    monkeypatch.setattr(plugin, "_fetch", lambda *args, **options: asked.append(options) or (False, {}, 404))
+
+    assert plugin.base_url == "https://matrix.example.org"
+    assert asked == []
 
 
 def test_pain_20_each_attempt_is_found_again_and_can_be_sent_again(client, fake):
