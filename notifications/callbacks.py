@@ -60,7 +60,7 @@ def _fields(request: HttpRequest, body: bytes) -> dict[str, Any] | None:
     if request.content_type == "application/json":
         try:
             found = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
     return request.POST.dict()

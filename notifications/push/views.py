@@ -81,7 +81,7 @@ def _json(request: HttpRequest) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
