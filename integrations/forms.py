@@ -19,9 +19,7 @@ class IntegrationForm(forms.Form):
 
 class IntegrationChangeForm(GroupingFields):
     name = forms.CharField(max_length=120, label="Name")
-    service = forms.ModelChoiceField(
-        queryset=Service.objects.order_by("name"), label="Service", empty_label="Choose a service"
-    )
+    service = forms.ModelChoiceField(queryset=Service.objects.order_by("name"), label="Service")
     grouping = forms.ChoiceField(
         choices=[("", "As the service says, else each alone"), *Grouping.choices[1:]],
         required=False,

@@ -40,6 +40,7 @@ class WatchForm(forms.Form):
     service = forms.ModelChoiceField(
         queryset=Service.objects.order_by("name"),
         label="Service",
+        empty_label="Choose a service",
         help_text="Its silence opens an incident on it.",
     )
     interval_seconds = SpanField(label="Pings every", initial="10 min")
