@@ -149,8 +149,11 @@ class Verdict(enum.Enum):
     IGNORE = "ignore"  # a newer attempt, or the end, has overtaken it
 
 
-def verdict(*, outcome: str, status: str, active: bool, attempts: int, attempt: int) -> Verdict:
-    """What the outcome of attempt number `attempt` makes of its delivery, which may have moved on meanwhile.
+def verdict(
+    *, outcome: str, status: str, active: bool, attempts: int, attempt: int, tries: int | None = None
+) -> Verdict:
+    """What the outcome of attempt number `attempt` makes of its delivery, which may have moved on meanwhile. `tries`: how
+    many of the attempts count, if not all do.
 
     What was sent was sent, however late the news: only then is the ledger true.
     """
@@ -162,7 +165,7 @@ def verdict(*, outcome: str, status: str, active: bool, attempts: int, attempt: 
         return Verdict.CANCELLED
     if outcome == "dropped":
         return Verdict.AGAIN
-    if outcome == "permanent" or attempts >= MAX_ATTEMPTS:
+    if outcome == "permanent" or (attempts if tries is None else tries) >= MAX_ATTEMPTS:
         return Verdict.FAILED
     return Verdict.RETRY
 

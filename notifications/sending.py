@@ -16,7 +16,7 @@ from notifications import channels, links, queries, rules, transitions
 from notifications.channels.base import ChannelError, Item, Message, NoLongerWanted, PermanentError
 from notifications.models import AttemptOutcome, Delivery, Notification
 from notifications.sealing import unseal
-from notifications.transitions import Claimed
+from notifications.transitions import Claimed, Queued
 from notifications.verification import code_for
 from timers import network
 
@@ -25,6 +25,24 @@ log = structlog.get_logger(__name__)
 
 def dispatch(claimed: Claimed) -> None:
     network.run(lambda: hand_over(claimed), lane="deliver", threads=8)
+
+
+def dispatch_later(queued: Queued, *, now: datetime) -> None:
+    """For the timekeeper: claimed when a thread has its turn."""
+    clock = clock_from(now)
+
+    def work() -> None:
+        claimed = transitions.claim_queued(queued, now=clock())
+        if claimed is not None:
+            hand_over(claimed)
+
+    network.run(work, lane="deliver", threads=8, once=queued)
+
+
+def clock_from(now: datetime) -> Callable[[], datetime]:
+    """What time it is, from a moment that somebody else named."""
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
 def hand_over(claimed: Claimed) -> None:
@@ -130,7 +148,9 @@ def _of_all(message: Message, everybody: Sequence[Delivery]) -> Message:
         action="See all and acknowledge",
         topic=f"bundle:{everybody[0].bundle_id}",
         kind="page",
-        context={"pages": [{**each.notification.context, "link": each.notification.link} for each in everybody]},
+        context={
+            "pages": [{**each.notification.context, "link": each.notification.link} for each in everybody]
+        },
         code=None,
         others=tuple(Item(title=each.notification.title, code=each.code) for each in everybody),
     )  # fmt: skip

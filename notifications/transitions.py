@@ -5,7 +5,8 @@ come before.
 
 A delivery is sent between two transactions: `claim` says that this attempt is ours and arms its timer again as a
 lease, the network is used after the commit (`sending.py`), `record` writes the result. A worker that is killed in
-between leaves the lease, and the next attempt carries the same idempotency key.
+between leaves the lease, and the next attempt carries the same idempotency key. In the timekeeper, where a message may
+have to wait for a thread, it is claimed when it has one (`queue_locked`, `claim_queued`).
 
 A message takes along what else is due by its method within BUNDLE_SECONDS: nothing waits for that, something comes
 early. The others' notifications are locked only if nobody holds them, so that this can not be waited for in a circle;
@@ -20,7 +21,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import ContactMethod, User
 from core.errors import Invalid, Missing, Refused
@@ -204,6 +205,40 @@ def claim(*, delivery: Delivery, now: datetime) -> Claimed | None:
     return claim_locked(delivery_id=delivery.pk, now=now)
 
 
+@dataclass(frozen=True)
+class Queued:
+    """It is claimed when a thread has its turn. The same may be queued more than once; the first who claims it has it."""
+
+    delivery_id: int
+    notification_id: int
+    attempts: int  # so far
+
+
+def queue_locked(*, delivery_id: int, now: datetime) -> Queued | None:
+    """For callers that hold the notification's lock and cannot send now. None: there is nothing to claim.
+
+    Waiting is no attempt: a slow server and a long queue must not use them up before the first.
+    """
+    delivery = Delivery.objects.filter(pk=delivery_id, status__in=_PENDING).first()
+    if delivery is None:
+        return None
+    if delivery.status == DeliveryStatus.SENDING and now < delivery.claimed_at + rules.LEASE:
+        _arm(delivery, due_at=delivery.claimed_at + rules.LEASE, now=now)
+        return None
+    _arm(delivery, due_at=now + rules.LEASE, now=now)
+    return Queued(delivery.pk, delivery.notification_id, delivery.attempts)
+
+
+@transaction.atomic
+def claim_queued(queued: Queued, *, now: datetime) -> Claimed | None:
+    """None: somebody else had it meanwhile, or there is nothing to send any more."""
+    if lock(queued.notification_id) is None:
+        return None
+    if not Delivery.objects.filter(pk=queued.delivery_id, attempts=queued.attempts).exists():
+        return None
+    return claim_locked(delivery_id=queued.delivery_id, now=now)
+
+
 def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
     """Like claim, for callers that hold the notification's lock."""
     # Read after the lock was granted: one query for both would show the delivery as it was before the wait.
@@ -212,7 +247,7 @@ def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
         return None
     notification = delivery.notification
     decision = rules.claim(
-        status=delivery.status, active=notification.status == NotificationStatus.ACTIVE, attempts=delivery.attempts,
+        status=delivery.status, active=notification.status == NotificationStatus.ACTIVE, attempts=_tries(delivery),
         claimed_at=delivery.claimed_at, now=now,
     )  # fmt: skip
     if decision is rules.Claim.NOTHING:
@@ -244,6 +279,13 @@ def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:
         others=tuple(others),
         key=key,
     )
+
+
+def _tries(delivery: Delivery) -> int:
+    """How many attempts count: what was not handed over, because one that was to leave with it was answered, does not."""
+    if delivery.attempts < rules.MAX_ATTEMPTS:
+        return delivery.attempts
+    return delivery.attempts - delivery.tries.filter(outcome=AttemptOutcome.DROPPED).count()
 
 
 def _begin_attempt(delivery: Delivery, *, now: datetime) -> None:
@@ -384,8 +426,9 @@ def _record(
             delivery.save(update_fields=["provider", "provider_id"])
             return rules.Verdict.IGNORE
     verdict = rules.verdict(
-        outcome=outcome, status=delivery.status, active=active, attempts=delivery.attempts, attempt=number
-    )
+        outcome=outcome, status=delivery.status, active=active, attempts=delivery.attempts, attempt=number,
+        tries=_tries(delivery),
+    )  # fmt: skip
     if verdict is rules.Verdict.IGNORE:
         return verdict
     if verdict is rules.Verdict.SENT:
@@ -411,7 +454,7 @@ def _record(
         _fail(delivery, delivery.notification, now=now)
     else:
         delivery.status = DeliveryStatus.WAITING
-        delivery.retry_at = rules.retry_at(attempts=delivery.attempts, now=now)
+        delivery.retry_at = rules.retry_at(attempts=_tries(delivery), now=now)
         delivery.save(update_fields=["status", "retry_at", "last_error"])
         _arm(delivery, due_at=delivery.retry_at, now=now)
     return verdict
@@ -424,13 +467,19 @@ def settle(
     """What a provider says after it took a message: reached, machine or failed. How many it changed.
 
     A machine that answered has not acknowledged, and nobody has heard the message: the next channel is used at once, as
-    after a failure, and the method is flagged.
+    after a failure, and the method is flagged. News of a person may be quicker than our own result, or all that comes of
+    an attempt whose answer was lost: either way it is not sent again.
     """
     seen = list(deliveries.values_list("pk", "notification_id"))
     statuses = _lock_all({notification_id for _, notification_id in seen})
     rows = Delivery.objects.select_related("notification", "method").filter(
+        Q(status__in=[DeliveryStatus.SENT, DeliveryStatus.SENDING])
+        | Q(
+            status=DeliveryStatus.WAITING,
+            attempts__gt=0,
+            pk__in=[pk for pk, _ in seen if result == "reached"],
+        ),
         pk__in=[pk for pk, _ in seen],
-        status__in=[DeliveryStatus.SENT, DeliveryStatus.SENDING],
         receipt_at__isnull=True,
     )
     changed = 0
@@ -441,6 +490,10 @@ def settle(
         cancel_timer(kind=RECEIPT, key=str(delivery.pk))
         if result == "reached":
             _unflag(delivery)
+            if delivery.status != DeliveryStatus.SENT:
+                delivery.last_error = ""
+                _finish(delivery, DeliveryStatus.SENT, now=now)
+                _tell(delivery, "sent", now=now)
             continue
         status = DeliveryStatus.MACHINE if result == "machine" else DeliveryStatus.FAILED
         delivery.last_error = said
@@ -521,6 +574,9 @@ def _turn_elsewhere(failed: Delivery, notification: Notification, *, now: dateti
             waiting.due_at, waiting.reason = now, reason
             waiting.save(update_fields=["due_at", "reason"])
             _arm(waiting, due_at=now, now=now)
+        elif waiting.attempts == 0 and waiting.held_at is not None:
+            # It was held back because this one had been heard. Whether that is still so is asked again.
+            _arm(waiting, due_at=now, now=now)
         return True
     if any(row.status in (DeliveryStatus.SENDING, DeliveryStatus.SENT) for row in elsewhere):
         return True
@@ -552,8 +608,8 @@ def _tell(delivery: Delivery, result: str, *, now: datetime) -> None:
 
 @transaction.atomic
 def send_again(*, delivery_id: int, by: User, reason: str, now: datetime) -> Delivery:
-    """A new message like one that has ended, whatever its end was. Raises Refused while it has not, or when nobody waits
-    for it any more; Invalid without a reason."""
+    """A new message like one that has ended, whatever its end was; pressed twice, the same. Raises Refused while that one
+    has not ended, or when nobody waits for it any more; Invalid without a reason."""
     reason = " ".join(reason.replace("\x00", "").split())
     if not reason:
         raise Invalid("Not sent.", fields={"reason": ["Say why. It stands in the ledger."]})
@@ -570,6 +626,9 @@ def send_again(*, delivery_id: int, by: User, reason: str, now: datetime) -> Del
         raise Refused("Nobody waits for this message any more.")
     if queries.is_single(notification) or (delivery.method is None and delivery.channel != "email"):
         raise Refused("This message is not sent again. Ask for a new one, or use another method.")
+    on_its_way = Delivery.objects.filter(again_of=delivery, status__in=_PENDING).first()
+    if on_its_way is not None:  # pressed twice
+        return on_its_way
     step = max(notification.deliveries.values_list("step", flat=True)) + 1
     way = rules.Way(delivery.method_id, delivery.channel, delivery.address)
     again = _delivery(

@@ -104,6 +104,31 @@ def test_what_is_answered_between_claim_and_hand_over_is_not_named_and_the_other
 
 
 @pytest.mark.django_db
+def test_answers_to_others_cost_a_message_no_attempt(ravi, sms, fake, monkeypatch):
+    """Seven of eight are answered one by one, each just before all would have left."""
+    pages = [make_notification(ravi, title=f"SEV1 number {number}") for number in range(8)]
+    claimed = []
+    monkeypatch.setattr(sending, "dispatch", claimed.append)
+    for number, page in enumerate(pages[:-1]):
+        fire(NOW + number * SECOND)
+        transitions.cancel_topic(topic=page.topic, now=NOW + number * SECOND, status="answered")
+        sending.hand_over(claimed.pop())
+    assert not claimed
+    fire(NOW + 7 * SECOND)
+    last = pages[-1].deliveries.get(channel="sms")
+    assert (last.status, last.attempts) == ("sending", 8)
+
+    sms.answers = ["transient", "ok"]
+    sending.hand_over(claimed.pop())
+    fire(NOW + MINUTE)
+    sending.hand_over(claimed.pop())
+
+    assert [titles(message) for message in sms.accepted] == [["SEV1 number 7"]]
+    last.refresh_from_db()
+    assert last.status == "sent"
+
+
+@pytest.mark.django_db
 def test_the_same_messages_leave_under_the_same_key_and_a_failure_is_that_of_each(ravi, sms, fake):
     pages = [make_notification(ravi, title=f"SEV1 number {number}") for number in range(2)]
     sms.answers = ["transient", "permanent"]

@@ -266,6 +266,80 @@ def test_news_of_a_machine_that_comes_before_our_own_result_counts(ravi, phones,
     assert not Timer.objects.filter(key=str(call.pk)).exists()
 
 
+@pytest.mark.parametrize("outcome", ["sent", "transient", None])
+def test_news_of_a_person_that_comes_before_our_own_result_ends_the_message(
+    ravi, phones, monkeypatch, outcome
+):
+    """Until now the lease took such a message for lost, and the person was told a second time."""
+    phone(ravi, "sms")
+    page = make_notification(ravi)
+    claimed = []
+    monkeypatch.setattr(sending, "dispatch", claimed.append)
+    fire(NOW)
+    sms = page.deliveries.get(channel="sms")
+
+    transitions.settle(
+        deliveries=Delivery.objects.filter(pk=sms.pk), result="reached", said="delivered", now=NOW + SECOND
+    )
+    if outcome:
+        said = (
+            Accepted("queued SM1", provider="sms1", provider_id="SM1") if outcome == "sent" else "No answer"
+        )
+        transitions.record(claimed=claimed[0], outcome=outcome, detail=said, now=NOW + 2 * SECOND)
+    fire(NOW + timedelta(minutes=3))
+
+    sms.refresh_from_db()
+    assert (sms.status, sms.attempts, sms.receipt) == ("sent", 1, "delivered")
+    assert len(claimed) == 1
+    assert not Timer.objects.filter(key=str(sms.pk)).exists()
+
+
+def test_what_was_delivered_though_nobody_answered_us_is_not_tried_again(ravi, phones, monkeypatch):
+    phone(ravi, "sms")
+    page = make_notification(ravi)
+    claimed = []
+    monkeypatch.setattr(sending, "dispatch", claimed.append)
+    fire(NOW)
+    transitions.record(
+        claimed=claimed[0], outcome="transient", detail="No answer within 8 s", now=NOW + SECOND
+    )
+    sms = page.deliveries.get(channel="sms")
+    assert sms.status == "waiting"
+
+    for result in ("failed", "reached"):  # of an attempt that failed anyway there is nothing to learn
+        transitions.settle(
+            deliveries=Delivery.objects.filter(pk=sms.pk), result=result, said=result, now=NOW + 2 * SECOND
+        )
+    fire(NOW + timedelta(minutes=3))
+
+    sms.refresh_from_db()
+    assert (sms.status, sms.receipt, sms.last_error) == ("sent", "reached", "")
+    assert len(claimed) == 1
+
+
+def test_a_call_that_was_held_back_rings_at_once_when_the_first_word_did_not_arrive(ravi, phones, settings):
+    settings.MUSTER_MESSAGE_LIMITS = {"voice": [rules.Limit(1, 15)]}
+    phone(ravi, "sms")
+    phone(ravi, "voice", after=timedelta(minutes=2))
+    make_notification(ravi, topic="incident:before", now=NOW - timedelta(minutes=2))
+    fire(NOW - timedelta(minutes=2))
+    fire(NOW)  # that page's call
+    page = make_notification(ravi, topic="incident:now", now=NOW)
+    fire(NOW)
+    fire(NOW + timedelta(minutes=2))
+    call = page.deliveries.get(channel="voice")
+    assert (call.status, call.held_why) == ("waiting", "1 in 15 min is the most")
+
+    at = NOW + timedelta(minutes=3)
+    transitions.settle(
+        deliveries=page.deliveries.filter(channel="sms"), result="failed", said="undelivered", now=at
+    )
+    fire(at)
+
+    call.refresh_from_db()
+    assert call.status == "sent"
+
+
 def test_five_escalates_once_however_often_the_request_is_sent(ravi, phones, paged):
     phone(ravi, "voice")
     incident = paged("5xx")
@@ -320,6 +394,10 @@ def test_what_is_not_signed_by_the_account_is_refused(ravi, phones, settings, pa
         ),
     ):
         assert answer.status_code == 403
+    nonsense = Client().post("/notifications/phone/sms2/sms/", "[" * 60_000, content_type="application/json")
+    assert nonsense.status_code == 400
+    endless = Client().get("/notifications/phone/sms2/sms/", {"messageId": "x", "timestamp": "9" * 5000})
+    assert endless.status_code == 403
     assert post("/notifications/phone/nobody/sms/", sms).status_code == 404
     settings.MUSTER_PHONE_CALLBACKS = False
     assert post("/notifications/phone/sms1/sms/", sms).status_code == 404

@@ -8,6 +8,7 @@ from notifications import hooks, queries, sending, transitions
 from notifications.models import Attempt, Delivery, Notification
 from tests.factories.accounts import make_email, make_user
 from tests.factories.notifications import NOW, make_notification, make_rule
+from timers import network
 from timers.models import Timer
 from timers.transitions import fire_due, set_timer
 
@@ -368,6 +369,47 @@ def test_workers_that_all_die_end_in_a_failure_and_not_in_a_loop(ravi, fake, fak
     assert Attempt.objects.filter(delivery=mail, outcome="lost").count() == 5
 
 
+def test_waiting_for_a_turn_in_the_timekeeper_costs_no_attempt(ravi, fake, monkeypatch):
+    """Celery is away and the mail server slow: a message may wait for longer than five leases before its first try."""
+    page = make_notification(ravi)
+    mail = page.deliveries.get(channel="email")
+    turns: dict[object, object] = {}
+    monkeypatch.setattr(network, "run", lambda work, *, once=None, **_: turns.setdefault(once, work))
+    monkeypatch.setattr(network, "queues", lambda: True)
+    for lease in range(8):
+        fire(NOW + seconds(45 * lease))
+    waiting = [once for once in turns if once.delivery_id == mail.pk]
+    mail.refresh_from_db()
+    assert (mail.status, mail.attempts, armed()["deliver email"]) == ("waiting", 0, 8 * 45)
+    assert len(waiting) == 1, "it waits once, however often the lease ends"
+
+    turns[waiting[0]]()
+    turns[waiting[0]]()
+
+    mail.refresh_from_db()
+    assert (mail.status, mail.attempts) == ("sent", 1)
+    assert len(fake.accepted) == 1
+    assert "deliver email" not in armed()
+
+
+@pytest.mark.parametrize("ended", ["answered", "tried", "lost"])
+def test_who_has_its_turn_late_looks_again(ravi, fake, ended):
+    page = make_notification(ravi)
+    mail = page.deliveries.get(channel="email")
+    queued = transitions.queue_locked(delivery_id=mail.pk, now=NOW)
+    if ended == "answered":
+        transitions.cancel_topic(topic=page.topic, now=NOW)
+    else:
+        other = transitions.claim(delivery=mail, now=NOW)
+        if ended == "tried":
+            transitions.record(claimed=other, outcome="transient", detail="451", now=NOW)
+
+    assert transitions.claim_queued(queued, now=NOW + seconds(1)) is None
+    assert fake.tried == []
+    mail.refresh_from_db()
+    assert mail.attempts == (0 if ended == "answered" else 1)
+
+
 def test_late_news_of_a_sent_message_counts_and_of_a_failed_one_does_not(ravi, fake):
     page = make_notification(ravi)
     mail = page.deliveries.get(channel="email")
@@ -464,6 +506,23 @@ def test_a_failed_message_can_be_sent_again_while_somebody_waits(fake):
     again = page.deliveries.get(status="sent")
     assert again.reason == "Sent again by Ines Okafor: He called"
     assert again.idempotency_key != failed.idempotency_key
+
+
+def test_pressing_send_again_twice_sends_once(fake):
+    user = make_user("ravi")
+    make_rule(make_email(user, verified_at=NOW))
+    page = make_notification(user)
+    fire(NOW)
+    sent = page.deliveries.get()
+    first, second = [
+        transitions.send_again(delivery_id=sent.pk, by=user, reason="He called", now=NOW + seconds(9))
+        for _ in range(2)
+    ]
+    assert first.pk == second.pk
+    fire(NOW + seconds(9))
+    assert len(fake.accepted) == 2
+    later = transitions.send_again(delivery_id=sent.pk, by=user, reason="Once more", now=NOW + seconds(20))
+    assert later.pk != first.pk, "the one before has ended"
 
 
 def test_what_has_not_ended_or_was_answered_is_not_sent_again(ravi, fake):
