@@ -18,7 +18,8 @@ class NavItem:
     current: bool
 
 
-# Label, URL name, key after "g", icon; what burns first, then what readies for it, then what tells of it. A page that this installation does not have is left out.
+# Label, URL name, key after "g", icon. What burns, then what readies for it, then what tells of it. A page that this
+# installation does not have is left out.
 NAV = (
     ("Now", "home", "n", "home"),
     ("Incidents", "incidents:list", "i", "flame"),

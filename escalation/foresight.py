@@ -145,7 +145,9 @@ def _moment(step: Step, snapshot: Mapping[str, Any], book: _Book, *, urgency: st
     again = f", repeat {then.position.loop}" if then.position.loop else ""
     title = f"Tier {tier['level']}, {tier['name']}{again}"
     if isinstance(then, WaitAt):
-        return Moment(step.at, title, f"waits all the same: {then.why}", passed, (), step.due_at, level=tier["level"])
+        return Moment(
+            step.at, title, f"waits all the same: {then.why}", passed, (), step.due_at, level=tier["level"]
+        )
     chosen = step.joins or then.recipients
     people = [(book.people[each.user_id], each.reason) for each in chosen]
     calls = _calls(people, book, at=step.at, urgency=urgency, channels=list(tier.get("channels") or []))
