@@ -107,7 +107,7 @@ def _said(at: datetime, style: str, now: datetime) -> str:
             return f"{at:%H:%M}"
         if abs(at.date() - now.date()) < timedelta(days=7):
             return f"{at:%a %H:%M}"
-        if at.year == now.year:
+        if at.year == now.year or 0 < (at.date() - now.date()).days < 183:  # what comes needs its hour
             return f"{at.day} {at:%b %H:%M}"
         return f"{at.day} {at:%b %Y}"
     raise template.TemplateSyntaxError(f"local_time knows no style {style!r}")

@@ -55,10 +55,10 @@
     if (style === "date") return `${p.day} ${month} ${p.year}`;
     if (style === "full") return `${p.day} ${month} ${p.year}, ${hm}:${p.second}`;
     if (style === "day") {
-      const today = parts(now()), away = Math.abs(dayNumber(today) - dayNumber(p));
+      const today = parts(now()), ahead = dayNumber(p) - dayNumber(today), away = Math.abs(ahead);
       if (away === 0) return hm;
       if (away < 7) return `${p.weekday} ${hm}`;
-      return p.year === today.year ? `${p.day} ${month} ${hm}` : `${p.day} ${month} ${p.year}`;
+      return p.year === today.year || (ahead > 0 && ahead < 183) ? `${p.day} ${month} ${hm}` : `${p.day} ${month} ${p.year}`;
     }
     return `${hm}:${p.second}`;
   };

@@ -71,6 +71,8 @@ def test_a_time_is_said_in_the_current_zone_with_utc_in_its_title(style, said):
         (datetime(2026, 11, 22, 16, 20, tzinfo=UTC), "Sun 16:20"),
         (datetime(2026, 11, 17, 23, 59, tzinfo=UTC), "17 Nov 23:59"),
         (datetime(2025, 11, 24, 1, 0, tzinfo=UTC), "24 Nov 2025"),
+        (datetime(2027, 1, 4, 9, 0, tzinfo=UTC), "4 Jan 09:00"),
+        (datetime(2027, 11, 24, 9, 0, tzinfo=UTC), "24 Nov 2027"),
     ],
 )
 def test_a_day_is_said_as_short_as_it_is_clear(at, said):
