@@ -36,7 +36,7 @@ class Topic(StrEnum):
 TITLES = {
     Topic.ENGINE: "Timers and the auditor",
     Topic.COVERAGE: "Nobody on call",
-    Topic.PEOPLE: "People whom no page reaches",
+    Topic.PEOPLE: "People whom a page may not reach",
     Topic.STEPS: "Steps that page nobody",
     Topic.SERVICES: "Services without a policy",
     Topic.PROVIDERS: "Providers of SMS and calls",
