@@ -41,6 +41,8 @@ from incidents.roles import queries as roles
 from incidents.roles import rules as role_rules
 from incidents.timeline import SYSTEM
 from incidents.todo import queries as todo
+from oncall.models import Schedule
+from oncall.queries import Standing
 
 log = logging.getLogger(__name__)
 
@@ -723,6 +725,41 @@ def headline(banners: Sequence[Banner]) -> str:
     if unanswered:
         return f"{words_}, {number(unanswered)} without an answer"
     return words_
+
+
+def finding(banners: Sequence[Banner]) -> str:
+    """What the list of open incidents shows, in one sentence; empty when there is nothing in it."""
+    burning = [b for b in banners if not b.incident.is_drill and b.incident.status != Status.CONTAINED]
+    if not burning:
+        return "Nothing is burning" if banners else ""
+    alone = sum(1 for b in burning if b.incident.commander_id is None)
+    if len(burning) == 1:
+        return f"One incident burns{', without a commander' if alone else ''}"
+    said = f"{number(len(burning)).capitalize()} incidents burn"
+    if alone == len(burning):
+        return f"{said}, none has a commander"
+    return f"{said}, {number(alone)} without a commander" if alone else said
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Who comes on call for a schedule, or that nobody does."""
+
+    at: datetime
+    schedule: Schedule
+    people: list[User]
+    until: datetime
+
+
+def coming(duty: Iterable[Standing], now: datetime, within: timedelta) -> list[Coming]:
+    """The handoffs and gaps that begin soon, in their order."""
+    found = [
+        Coming(span.starts_at, standing.schedule, span.people, span.ends_at)
+        for standing in duty
+        for span in standing.shifts
+        if now < span.starts_at <= now + within
+    ]
+    return sorted(found, key=lambda each: (each.at, each.schedule.name))
 
 
 def subline(banners: Sequence[Banner], *, quiet: tuple[int, int]) -> str:

@@ -416,7 +416,7 @@ def set_severity(
     _refuse_when_resolved(incident, "Its severity stays")
     if seen is not None and seen != incident.severity != severity:
         _refuse_as_changed(
-            incident, Kind.SEVERITY_CHANGED, f"the severity to SEV{incident.severity}", now=now
+            incident, (Kind.SEVERITY_CHANGED,), f"the severity to SEV{incident.severity}", now=now
         )
     change_severity(
         incident,
@@ -472,9 +472,7 @@ def set_impact(
     if impact == incident.impact:
         return incident
     if seen is not None and clean_text(seen).strip() != incident.impact:
-        _refuse_as_changed(
-            incident, Kind.IMPACT_CHANGED, f"the impact to: {incident.impact or 'nothing'}", now=now
-        )
+        refuse_impact_as_changed(incident, now=now)
     before, incident.impact = incident.impact, impact
     incident.save(update_fields=["impact"])
     text = f"described the impact: {impact}" if impact else "removed the impact"
@@ -484,9 +482,15 @@ def set_impact(
     return incident
 
 
-def _refuse_as_changed(incident: Incident, kind: Kind, what: str, *, now: datetime) -> None:
+def refuse_impact_as_changed(incident: Incident, *, now: datetime) -> None:
+    """An update to stakeholders says a new impact too."""
+    kinds = (Kind.IMPACT_CHANGED, Kind.UPDATE_POSTED)
+    _refuse_as_changed(incident, kinds, f"the impact to: {incident.impact or 'nothing'}", now=now)
+
+
+def _refuse_as_changed(incident: Incident, kinds: Sequence[Kind], what: str, *, now: datetime) -> None:
     """Two people changed the same thing: the second is told, and decides again."""
-    last = incident.timeline.filter(kind=kind).order_by("-seq").first()
+    last = incident.timeline.filter(kind__in=kinds).order_by("-seq").first()
     who = f"{last.actor_name}, {duration(now - last.at)} ago," if last else "Somebody"
     raise Refused(f"{who} changed {what}. Your text is kept.", code="changed_meanwhile")
 

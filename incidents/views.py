@@ -40,6 +40,8 @@ PAGE = 40  # incidents in the list
 FOUND = 8
 TASKS = 20  # of one's own on home
 CLOSED_DAYS = 7
+SOON = timedelta(hours=24)  # handoffs and gaps on home
+COMING = 8
 
 
 def _entries(entries: Iterable[TimelineEntry]) -> list[str]:
@@ -63,6 +65,7 @@ def home(request: HttpRequest) -> HttpResponse:
     ]
     closed = list(queries.closed_since(now - timedelta(days=CLOSED_DAYS))[:8])
     duty = standings(list(Schedule.objects.select_related("team").order_by("name")[:30]), now)
+    coming = presenters.coming(duty, now, SOON)
     context = {
         "now": now,
         "banners": banners,
@@ -76,7 +79,10 @@ def home(request: HttpRequest) -> HttpResponse:
         "long_open": [
             banner.incident for banner in banners if past_horizon(banner.incident.triggered_at, now)
         ],
-        "gaps": [standing for standing in duty if standing.first_gap is not None],
+        "coming": coming[:COMING],
+        "coming_more": len(coming[COMING:]),
+        # what begins sooner stands among what comes, or on call now
+        "gaps": [row for row in duty if row.first_gap is not None and row.first_gap.starts_at > now + SOON],
         "waiting": list(queries.waiting_pages(request.user)[:10]),
         "my_tasks": todo.waiting_for(request.user)[:TASKS],
         "answered": queries.page_history(request.user).filter(status="acknowledged").first(),
@@ -151,9 +157,13 @@ def incident_list(request: HttpRequest) -> HttpResponse:
         "kind": kind or "",
         "q": text,
     }
+    banners = [presenters.banner(row, now) for row in open_rows]
+    filtered = any(value for name, value in chosen.items() if name != "status")
+    is_whole = show == "open" and not filtered and not more and before is None
     context = {
         "now": now,
-        "banners": [presenters.banner(row, now) for row in open_rows],
+        "banners": banners,
+        "finding": presenters.finding(banners) if is_whole else "",
         "closed": [row for row in rows if not row.is_open],
         "show": show,
         "shows": SHOWS,
@@ -161,7 +171,7 @@ def incident_list(request: HttpRequest) -> HttpResponse:
         "services": services.values(),
         "teams": teams.values(),
         "chosen": chosen,
-        "filtered": any(value for name, value in chosen.items() if name != "status"),
+        "filtered": filtered,
         "is_later_page": before is not None,
         "older_url": _with(request, before=_cursor_of(rows[-1].pk)) if more else None,
         "first_url": _with(request, before=None),

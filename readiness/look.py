@@ -121,7 +121,7 @@ def _people(world: World) -> Iterator[Finding]:
         link = reverse("accounts:person", args=[pk])
         mine = [proof for _, proof in proofs[pk]]
         duty = f"On call for {schedule} {_span(span.starts_at, span.ends_at, world.now)}"
-        if not set(mine) & rules.RINGS:
+        if not set(mine) & (rules.RINGS - {Proof.FLAGGED}):
             why = rules.why_not_reached(mine)
             if pk in waived:
                 yield Finding(
@@ -131,7 +131,8 @@ def _people(world: World) -> Iterator[Finding]:
             else:
                 yield Finding(
                     Topic.PEOPLE, Level.BAD, str(person), f"{duty}, but {why}.",
-                    "Counts as absent: the next tier is paged at once.", link,
+                    "Messages go there all the same, and are likely to fail again." if Proof.FLAGGED in mine
+                    else "Counts as absent: the next tier is paged at once.", link,
                 )  # fmt: skip
             continue
         for method, proof in proofs[pk]:

@@ -107,8 +107,9 @@ def proof(
 COUNTS = frozenset({Proof.GOOD, Proof.DUE})
 """A person with such a method can be put on call."""
 
-RINGS = frozenset({Proof.GOOD, Proof.DUE, Proof.LAPSED})
-"""Messages are sent there; whoever has one of these counts as being there."""
+RINGS = frozenset({Proof.GOOD, Proof.DUE, Proof.LAPSED, Proof.FLAGGED})
+"""Messages are sent there; whoever has one of these counts as being there. A flag may be one missed call or one refusal of a
+server, and only a page that is sent there can take it away again."""
 
 
 def why_not_reached(proofs: Iterable[Proof]) -> str:

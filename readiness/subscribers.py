@@ -13,6 +13,9 @@ KEY = "daily"
 HOUR = 15
 """UTC. In the afternoon of most of the world there is somebody who can still mend the night."""
 
+SETTLING = timedelta(minutes=1)
+"""A system that has just begun has its escalations to see to first."""
+
 _EVERY = 60.0
 _asked_at = -_EVERY
 
@@ -39,4 +42,4 @@ def keep_looking(now: datetime) -> None:
         return
     _asked_at = monotonic()
     if not Timer.objects.filter(kind=LOOK, key=KEY).exists():
-        set_timer(kind=LOOK, key=KEY, due_at=now, now=now)
+        set_timer(kind=LOOK, key=KEY, due_at=now + SETTLING, now=now)

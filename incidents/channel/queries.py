@@ -82,8 +82,10 @@ def room_context(incident: Incident, now: datetime) -> dict[str, object]:
 
 
 def people_in(entry: TimelineEntry) -> dict[str, int]:
-    """Ids of whom the entry mentions, by lower-case username."""
-    found = entry.data.get("mentions") or []
+    """Ids of whom the entry mentions as it reads now, by lower-case username."""
+    overlay = overlay_of(entry)
+    amended = overlay is not None and overlay.text
+    found = (overlay.mentions if amended else entry.data.get("mentions")) or []
     return {str(one.get("user", "")).lower(): int(one["id"]) for one in found if "id" in one}
 
 

@@ -181,15 +181,16 @@ def amend(
         _words(text, limit=MAX_DECISION)
     if text == queries.words_of(entry):
         return entry
+    knew = {*queries.people_in(entry).values(), by.pk}  # of earlier words the key of what is sent knows
+    people = _mentioned(text)
     overlay.rev += 1
     overlay.text, overlay.amended_at, overlay.amended_by = text, now, by
+    overlay.mentions = _names(people)
     overlay.save()
     data: dict[str, Any] = {"of": seq, "rev": overlay.rev}
-    people = _mentioned(text)
     if people:
-        data["mentions"] = _names(people)
+        data["mentions"] = overlay.mentions
     amended = timeline.record(incident, Kind.AMENDED, at=now, actor=by, text=text, data=data)
-    knew = {*queries.people_in(entry).values(), by.pk}
     for person in people:
         if person.pk not in knew:
             _tell(incident, entry, person, text=text, by=str(by), now=now)

@@ -17,6 +17,9 @@ class EntryOverlay(models.Model):
     seq = models.PositiveIntegerField()
     rev = models.PositiveIntegerField(default=0, help_text="How often it was amended, pinned or starred.")
     text = models.TextField(blank=True, help_text="Empty: as it was first written.")
+    mentions = models.JSONField(
+        default=list, blank=True, help_text="Whom these words mention, as in an entry's data."
+    )
     amended_at = models.DateTimeField(null=True, blank=True)
     amended_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     pinned_at = models.DateTimeField(null=True, blank=True)

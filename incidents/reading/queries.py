@@ -82,7 +82,8 @@ def search(
         .annotate(place=place)
         .values_list("pk", "place")
     )
-    return [Found(entry=row, html=rules.marked(rules.excerpt(places.get(row.pk, row.text)))) for row in rows]
+    words = {row.pk: rules.without_fences(places.get(row.pk, row.text)) for row in rows}
+    return [Found(entry=row, html=rules.marked(rules.excerpt(words[row.pk]))) for row in rows]
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------

@@ -85,6 +85,14 @@ def excerpt(text: str, *, before: int = 120, length: int = 420) -> str:
     return f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}"
 
 
+_FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[^`\n]*(?:\n|\Z)|`{3,}", re.MULTILINE)
+
+
+def without_fences(text: str) -> str:
+    """The words of a message without the marks around a block of code; those of nothing but marks are left."""
+    return _FENCE.sub("", text).strip() or text
+
+
 def marked(text: str) -> str:
     """HTML of a text in which the database put MARK and END_MARK around what was found."""
     html = _MARKED.sub(r"<mark>\1</mark>", escape(text))

@@ -29,7 +29,7 @@ from incidents.models import (
     UpdateMail,
 )
 from incidents.rules import drill_mark
-from incidents.transitions import clean_text, lock_incident
+from incidents.transitions import clean_text, lock_incident, refuse_impact_as_changed
 from incidents.updates import queries, rules
 from notifications.transitions import cancel_topic, notify
 from timers.models import Timer
@@ -56,12 +56,13 @@ def topic(incident: Incident) -> str:
 @transaction.atomic
 def post_update(
     *, incident_id: int, impact: str, action: str, next_minutes: int | None, by: User | None, now: datetime,
-    by_name: str = "", sets_impact: bool = True,
+    by_name: str = "", sets_impact: bool = True, seen: str | None = None,
 ) -> Update:  # fmt: skip
     """Tell stakeholders what is hurt, what is done, and when they hear more.
 
     `next_minutes` None takes the cadence of the severity, 0 promises nothing. An update stays possible after the end,
     to say that it is over; it promises nothing then. `sets_impact`: the banner says the same impact from now on.
+    `seen` is the impact that the person was looking at; Refused when it is no longer that, nor what the update says.
     The same words of the same person within a minute are a form that was sent twice: they are sent once.
     """
     incident = lock_incident(incident_id)
@@ -70,6 +71,8 @@ def post_update(
     last = queries.updates_of(incident.pk).first()
     if last is not None and _is_the_same(last, impact, action, by=by, now=now):
         return last
+    if seen is not None and impact != incident.impact != clean_text(seen).strip():
+        refuse_impact_as_changed(incident, now=now)
     due_at = _promise(incident, next_minutes, now=now)
     if sets_impact and impact != incident.impact:
         incident.impact = impact

@@ -1,5 +1,7 @@
 """Sending an update and publishing one: dialogs in the room, pages without script."""
 
+from urllib.parse import quote
+
 from django import forms
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,7 +15,7 @@ from core.forms import show_refusal
 from incidents.models import Incident, PostState, PublicPost
 from incidents.updates import queries, rules, transitions
 from incidents.updates.forms import PublishForm, UpdateForm, first_error
-from incidents.web import answered, is_fragment, room, sentence
+from incidents.web import answered, is_fragment, load, room, sentence
 
 # --- updates --------------------------------------------------------------------------------------------------
 
@@ -31,6 +33,7 @@ def update(request: HttpRequest, incident: Incident) -> HttpResponse:
     context = {
         "incident": incident,
         "form": form,
+        "seen": request.POST.get("seen", incident.impact),
         "last": last,
         "mails": queries.mail_counts([last.pk])[last.pk] if last else None,
         "readers": len(queries.subscriptions_for(incident)),
@@ -42,11 +45,14 @@ def update(request: HttpRequest, incident: Incident) -> HttpResponse:
     if form.is_valid():
         try:
             transitions.post_update(
-                incident_id=incident.pk, by=request.user, now=timezone.now(),
+                incident_id=incident.pk, by=request.user, now=timezone.now(), seen=request.POST.get("seen"),
                 **{"next_minutes": None, **form.cleaned_data},
             )  # fmt: skip
         except MusterError as error:
-            return _refused(request, "update", context, error)
+            impact_now = load(incident.pk).impact  # told what it is now, the person may decide again
+            response = _refused(request, "update", {**context, "seen": impact_now}, error)
+            response.headers["X-Muster-Seen"] = quote(impact_now)
+            return response
         return answered(request, incident.pk, "The update is sent.")
     return _refused(request, "update", context, Invalid(first_error(form)))
 

@@ -68,3 +68,18 @@ def test_on_a_phone_the_filters_fold_away_until_asked_for(service, ines, look):
     page.wait_for_url("**/incidents/?*severity=1*")
     expect(page.locator("#list-found")).to_contain_text("No incident fits")
     expect(page.locator("#f-sev")).to_be_visible()
+
+
+def test_filters_are_folded_before_the_first_paint_and_come_back_when_the_script_fails(service, ines, look):
+    declare(service, ines, "First")
+    page = look(ines, "/", width=390, height=844)
+    page.route("**/js/ui*.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.goto("/incidents/")
+    expect(page.locator("#f-sev")).to_be_hidden()  # so that nothing moves when the script comes
+    expect(page.locator("[data-filter-toggle]")).to_be_visible()
+
+    page.unroute("**/js/ui*.js")
+    page.route("**/js/ui*.js", lambda route: route.fulfill(body="nothing()", content_type="text/javascript"))
+    page.reload()
+    expect(page.locator("#f-sev")).to_be_visible()
+    look.reports.clear()  # the script that failed

@@ -72,7 +72,9 @@ def test_a_step_is_added_and_removed_without_script(manager, look):
     page.get_by_role("button", name="Add step").click()
     page.get_by_text("After 10 min").wait_for()
 
-    page.locator("section", has_text="Low urgency").get_by_role("button", name="Remove").first.click()
+    low = page.locator("section", has_text="Low urgency")
+    low.get_by_role("button", name="Remove… this step").first.click()
+    low.get_by_role("dialog").get_by_role("button", name="Remove").click()
     page.get_by_text("After 10 min").wait_for(state="detached")
 
 

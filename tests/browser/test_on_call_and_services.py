@@ -113,7 +113,8 @@ def test_responder_takes_a_shift_and_gives_it_back(look, ines, ravi):
     assert Override.objects.get().user == ravi
     assert page.locator("svg.cal-final title", has_text="Ravi Menon").count() == 1
 
-    page.get_by_role("button", name="Remove the override of Ravi Menon").click()
+    page.get_by_role("button", name="Remove… the override of Ravi Menon").click()
+    page.get_by_role("dialog", name="Remove this override?").get_by_role("button", name="Remove").click()
     page.get_by_text("Ravi Menon no longer stands in.").wait_for()
     assert not Override.objects.exists()
 

@@ -210,6 +210,8 @@ def test_who_is_mentioned_first_by_an_amendment_is_told_once(incident, ines, rav
     assert (told[1].title[:28], told[1].body) == ("Ines Okafor mentioned you in", "@ravi @sam look")
     assert told[1].link.endswith(f"#e-{seq}")
     assert [one["user"] for one in incident.timeline.last().data["mentions"]] == ["sam", "lea", "ines"]
+    html = shown(incident, seq)  # as it reads now, whom it mentions now
+    assert [html.count(f'data-person="{one.pk}"') for one in (sam, lea, ines, ravi)] == [1, 1, 1, 0]
     assert list(timeline.verify(Incident.objects.get())) == []
 
 

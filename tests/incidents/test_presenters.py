@@ -8,9 +8,12 @@ from accounts.models import User
 from catalog.models import Service
 from incidents import presenters
 from incidents.models import Incident, Kind, Page, PageStatus, Phase, PhaseStamp, Status, TimelineEntry
+from oncall.models import Schedule
+from oncall.queries import Span, Standing
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+HOUR = 60 * MINUTE
 
 
 def make(status: str = Status.TRIGGERED, **fields: object) -> Incident:
@@ -46,6 +49,42 @@ ACKED = {"acknowledged_at": NOW}
 )
 def test_the_headline_is_the_finding(banners, headline):
     assert presenters.headline(banners) == headline
+
+
+@pytest.mark.parametrize(
+    ("banners", "finding"),
+    [
+        ([], ""),
+        ([banner(Status.CONTAINED, contained_at=NOW), banner(is_drill=True)], "Nothing is burning"),
+        ([banner()], "One incident burns, without a commander"),
+        ([banner(commander_id=1)], "One incident burns"),
+        ([banner()] * 2, "Two incidents burn, none has a commander"),
+        ([banner(), banner(commander_id=1)], "Two incidents burn, one without a commander"),
+        ([banner(commander_id=1)] * 13, "13 incidents burn"),
+    ],
+)
+def test_the_list_says_what_burns_and_who_leads_it(banners, finding):
+    assert presenters.finding(banners) == finding
+
+
+def test_what_comes_on_call_is_in_its_order_and_holds_the_gaps():
+    def standing(name: str, *spans: tuple[int, int, list[User]]) -> Standing:
+        shifts = [Span(NOW + start * HOUR, NOW + end * HOUR, people) for start, end, people in spans]
+        return Standing(Schedule(name=name), shifts[0].people, None, None, [], [], shifts)
+
+    ines, ravi = User(username="ines"), User(username="ravi")
+    duty = [
+        standing("Shop", (0, 24, [ines]), (24, 25, [ravi])),
+        standing("Pay", (0, 6, [ravi]), (6, 8, []), (8, 32, [ines]), (32, 40, [ravi])),
+    ]
+    assert [
+        (each.at - NOW, each.schedule.name, each.people, each.until - NOW)
+        for each in presenters.coming(duty, NOW, 24 * HOUR)
+    ] == [
+        (6 * HOUR, "Pay", [], 8 * HOUR),
+        (8 * HOUR, "Pay", [ines], 32 * HOUR),
+        (24 * HOUR, "Shop", [ravi], 25 * HOUR),
+    ]
 
 
 def test_the_line_below_counts_what_is_watched_what_is_practice_and_what_is_quiet():

@@ -111,6 +111,21 @@ def test_of_a_long_text_the_part_with_the_word_is_shown(checkout, ines):
     assert len(found.html) < 600
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("```\npool is empty\n```", "pool is empty"),
+        ("See:\n```python\npool.close()\n```\nand wait", "See:\npool.close()\nand wait"),
+        ("~~~\npool\n~~~", "pool"),
+        ("```pool is empty```", "pool is empty"),
+        ("the `pool` is ~~empty~~", "the `pool` is ~~empty~~"),
+        ("```", "```"),
+    ],
+)
+def test_the_marks_around_code_are_not_shown(text, words):
+    assert rules.without_fences(text) == words
+
+
 def test_marks_that_a_person_wrote_are_no_marks():
     assert rules.marked("\ue000a\ue001 \ue001b\ue000 \ue000<i>") == "<mark>a</mark> b &lt;i&gt;"
 

@@ -788,6 +788,35 @@ def test_an_update_without_words_is_refused_and_keeps_what_was_typed(taken, ines
     assert Update.objects.count() == 0
 
 
+def test_an_update_does_not_set_back_an_impact_that_changed_meanwhile(taken, ines, ravi):
+    incidents.set_impact(incident_id=taken.pk, impact="One in ten fails", by=ines, now=NOW + 2 * MINUTE)
+    page = signed_in(ines).get(at(taken)).content.decode()
+    assert '<input type="hidden" name="seen" value="One in ten fails">' in page
+    post(taken, ravi, at=NOW + 5 * MINUTE, impact="All of it, in the EU")
+    given = {
+        "impact": "One in ten fails",
+        "action": "Typed.",
+        "next_minutes": "15",
+        "seen": "One in ten fails",
+    }
+
+    answer = signed_in(ines).post(at(taken), given, **HTMX)
+    assert (answer.status_code, answer.headers["X-Muster-Seen"]) == (409, "All%20of%20it%2C%20in%20the%20EU")
+    assert "changed the impact to: All of it, in the EU. Your text is kept." in answer.content.decode()
+    assert answer.content.decode().startswith("Ravi Menon, ")
+    page = signed_in(ines).post(at(taken), given)
+    assert page.status_code == 409
+    for kept in ("Typed.", 'value="One in ten fails"', 'name="seen" value="All of it, in the EU"'):
+        assert kept in page.content.decode()
+    assert (fresh(taken).impact, Update.objects.count()) == ("All of it, in the EU", 1)
+
+    signed_in(ines).post(at(taken), {**given, "seen": "All of it, in the EU"})
+    assert (fresh(taken).impact, Update.objects.count()) == ("One in ten fails", 2)
+    # who has seen less but says what it is now is not stopped
+    signed_in(ines).post(at(taken), {**given, "action": "More.", "seen": ""})
+    assert Update.objects.count() == 3
+
+
 def test_a_viewer_may_not_send_and_reads_who_may(taken, viewer):
     assert signed_in(viewer).get(at(taken)).status_code == 403
     answer = signed_in(viewer).post(at(taken), {"impact": "x", "action": "y", "next_minutes": "15"})

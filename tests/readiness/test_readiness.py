@@ -163,6 +163,12 @@ def test_a_waiver_makes_a_person_count_and_a_lapsed_method_still_rings(boss, ine
     assert queries.reached([ines.pk, lucia.pk], now=now) == {ines.pk, lucia.pk}
 
 
+def test_one_failed_message_does_not_make_a_person_absent_but_keeps_them_from_new_duty(ines, now):
+    ContactMethod.objects.filter(user=ines).update(flagged_at=now, flag_reason="552 mailbox full")
+    assert queries.reached([ines.pk], now=now) == {ines.pk}
+    assert queries.kept_out([ines], now=now) == {ines.pk: "the last message to each contact method failed"}
+
+
 # --- the look ---------------------------------------------------------------------------------------
 
 
@@ -229,7 +235,7 @@ def test_the_daily_look_is_kept_comes_again_and_reminds_of_old_proofs_once_a_wee
     ContactMethod.objects.filter(user=ines).update(verified_at=now - 91 * DAY)
     Timer.objects.filter(kind=LOOK).delete()
     subscribers._asked_at = -subscribers._EVERY  # as in a process that has just begun
-    keep_looking(now)
+    keep_looking(now - subscribers.SETTLING)
     fire_due(now=now, by="test")
     report = Report.objects.get()
     assert (report.looked_at, report.asked_by) == (now, None)
