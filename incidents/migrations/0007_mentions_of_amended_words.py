@@ -17,7 +17,7 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("incidents", "0004_offers_that_search"),
+        ("incidents", "0006_snooze_and_handoffs"),
     ]
 
     operations = [
