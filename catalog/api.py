@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
@@ -25,7 +25,7 @@ from catalog.transitions import (
     ServiceData,
     SloData,
 )
-from core.api import StrictSerializer, Text, Whole, read_body, read_query
+from core.api import StrictSerializer, Text, Whole, by_ref, read_body, read_query
 from core.errors import Missing
 
 # --- what is told -----------------------------------------------------------------------------------
@@ -213,10 +213,7 @@ class ServiceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
 
     def get_object(self) -> Service:
         """By id or by slug."""
-        ref = self.kwargs["ref"]
-        by_id = ref.isdecimal() and ref.isascii() and len(ref) < 19
-        wanted = Q(pk=int(ref)) if by_id else Q(slug=ref[:80])
-        service = self.get_queryset().filter(wanted).first()
+        service = self.get_queryset().filter(by_ref(self.kwargs["ref"])).first()
         if service is None:
             raise Missing("There is no such service.")
         return service

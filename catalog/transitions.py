@@ -13,6 +13,7 @@ from catalog import queries, rules
 from catalog.models import Criticality, Dependency, Service, Slo
 from core.errors import Invalid, Missing, NotAllowed
 from core.slugs import free_slug
+from core.words import clean_tags
 
 RESERVED = {"new"}  # addresses that are pages
 MOST_LINKS = 20
@@ -116,7 +117,7 @@ def _write(service: Service, data: ServiceData) -> None:
     service.team = data.team
     service.primary_responder = data.primary_responder
     service.secondary_responder = data.secondary_responder
-    service.tags = _clean_tags(data.tags)
+    service.tags = clean_tags(data.tags)
     service.links = [{"text": link["text"].strip(), "href": link["href"].strip()} for link in data.links]
     service.grouping_minutes = data.grouping_minutes
     service.acknowledge_timeout_minutes = data.acknowledge_timeout_minutes
@@ -155,10 +156,6 @@ def _write_slos(service: Service, slos: Sequence[SloData]) -> None:
                 "indicator": slo.indicator.strip(),
             },
         )
-
-
-def _clean_tags(tags: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(tag.strip().lower() for tag in tags if tag.strip()))
 
 
 # --- checks -----------------------------------------------------------------------------------------
@@ -217,7 +214,7 @@ def _check(data: ServiceData, *, besides: Service | None) -> None:
 
 
 def _check_tags(tags: Sequence[str], fields: Fields) -> None:
-    cleaned = _clean_tags(tags)
+    cleaned = clean_tags(tags)
     if len(cleaned) > MOST_TAGS:
         fields["tags"] = [f"At most {MOST_TAGS} tags."]
     elif any(len(tag) > 40 for tag in cleaned):

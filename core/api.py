@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import DataError, InterfaceError, OperationalError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
@@ -168,6 +168,12 @@ def read_body(
     serializer = serializer_class(data=request.data, **kwargs)
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
+
+
+def by_ref(ref: str) -> Q:
+    """The row that an address names, by id or by slug."""
+    is_id = ref.isdecimal() and ref.isascii() and len(ref) < 19
+    return Q(pk=int(ref)) if is_id else Q(slug=ref[:120])
 
 
 # --- pages --------------------------------------------------------------------------------------------------

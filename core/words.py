@@ -1,5 +1,6 @@
 """How Muster says durations and clocks, in one place for pages, mails and timeline texts."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 
@@ -37,3 +38,8 @@ def clock(value: timedelta | float) -> str:
 def initials(name: str) -> str:
     words = name.split()
     return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """In lower case, each once, in the order given."""
+    return list(dict.fromkeys(" ".join(tag.lower().split()) for tag in tags if tag.strip()))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from accounts.api import PersonField, PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from accounts.models import Role, validate_time_zone
-from core.api import StrictSerializer, Text, Whole, read_body, read_query
+from core.api import StrictSerializer, Text, Whole, by_ref, read_body, read_query
 from core.errors import Invalid, Missing
 from oncall import queries, rules, transitions
 from oncall.models import Override, Schedule, Turn
@@ -298,10 +298,7 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
 
     def get_object(self) -> Schedule:
         """By id or by slug."""
-        ref = self.kwargs["ref"]
-        by_id = ref.isdecimal() and ref.isascii() and len(ref) < 19
-        wanted = Q(pk=int(ref)) if by_id else Q(slug=ref[:120])
-        schedule = self.get_queryset().filter(wanted).first()
+        schedule = self.get_queryset().filter(by_ref(self.kwargs["ref"])).first()
         if schedule is None:
             raise Missing("There is no such schedule.")
         return schedule

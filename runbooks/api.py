@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.urls import URLPattern, path
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from accounts.api import PersonRef, TeamField, TeamRef
 from accounts.idempotency import IDEMPOTENCY_KEY, idempotent
 from catalog.api import ServiceField, ServiceLink
-from core.api import StrictSerializer, Text, Whole, read_body, read_query
+from core.api import StrictSerializer, Text, Whole, by_ref, read_body, read_query
 from core.errors import Missing
 from incidents.api import REF
 from incidents.refs import incident_id, incident_of
@@ -123,11 +123,7 @@ class RunbookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
 
     def get_object(self) -> Runbook:
         """By id or by slug; archived ones too, as an old incident leads to them."""
-        ref = self.kwargs["ref"]
-        by_id = ref.isdecimal() and ref.isascii() and len(ref) < 19
-        found = (
-            queries.repository(archived=True).filter(Q(pk=int(ref)) if by_id else Q(slug=ref[:120])).first()
-        )
+        found = queries.repository(archived=True).filter(by_ref(self.kwargs["ref"])).first()
         if found is None:
             raise Missing("There is no such runbook.")
         return found
@@ -209,10 +205,6 @@ class UseIn(StrictSerializer):
     runbook = Text(max_length=120, help_text="Slug.")
 
 
-def _by_slug(slug: str) -> Runbook:
-    return queries.runbook_by_slug(slug)
-
-
 class IncidentRunbooks(APIView):
     """The runbooks at hand in an incident; at most one use of each."""
 
@@ -229,7 +221,7 @@ class IncidentRunbooks(APIView):
     @idempotent
     def post(self, request: Request, ref: str) -> Response:
         """Take one up in its published version. What is at hand already stays as it is."""
-        runbook = _by_slug(read_body(request, UseIn)["runbook"])
+        runbook = queries.runbook_by_slug(read_body(request, UseIn)["runbook"])
         use = transitions.attach(
             incident_id=incident_id(ref), runbook_id=runbook.pk, by=request.user, now=timezone.now()
         )
@@ -244,7 +236,10 @@ class IncidentRunbook(APIView):
     def delete(self, request: Request, ref: str, slug: str) -> Response:
         """Lay it aside. What is not at hand is not an error."""
         transitions.detach(
-            incident_id=incident_id(ref), runbook_id=_by_slug(slug).pk, by=request.user, now=timezone.now()
+            incident_id=incident_id(ref),
+            runbook_id=queries.runbook_by_slug(slug).pk,
+            by=request.user,
+            now=timezone.now(),
         )
         return Response(status=204)
 

@@ -2,6 +2,8 @@
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.db.models.functions import Lower
 
 from accounts.models import Team
 from catalog.models import Service
@@ -69,7 +71,8 @@ class RunbookForm(forms.Form):
         }
         found: dict[str, Service] = {}
         if names:
-            for service in Service.objects.all().only("name", "slug"):
+            named = Service.objects.annotate(key=Lower("name")).filter(Q(key__in=names) | Q(slug__in=names))
+            for service in named:
                 for key in (service.name.lower(), service.slug):
                     if key in names:
                         found[key] = service

@@ -6,7 +6,7 @@ level begins a step; minutes in brackets at its end, "(5 min)", are what the ste
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -155,8 +155,3 @@ def difference(old: str, new: str, *, around: int = 2) -> list[Line]:
         else:
             found.append(Line(words[line[0]], line[1:]))
     return found
-
-
-def clean_tags(tags: Iterable[str]) -> list[str]:
-    """In lower case, each once, in the order given."""
-    return list(dict.fromkeys(" ".join(tag.lower().split()) for tag in tags if tag.strip()))

@@ -11,7 +11,7 @@ from accounts.permissions import at_least
 from catalog.models import Service
 from core.errors import Invalid, Missing, NotAllowed, Refused
 from core.slugs import free_slug
-from core.words import duration
+from core.words import clean_tags, duration
 from incidents import timeline
 from incidents.models import Incident, Kind
 from incidents.transitions import clean_text, lock_incident
@@ -184,7 +184,7 @@ def _check(data: RunbookData) -> None:
         wrong["why"] = ["At most 300 characters."]
     if data.outage_class not in OutageClass.values:
         wrong["outage_class"] = [f"One of {', '.join(OutageClass.values)}."]
-    tags = rules.clean_tags(data.tags)
+    tags = clean_tags(data.tags)
     if len(tags) > MOST_TAGS:
         wrong["tags"] = [f"At most {MOST_TAGS} tags."]
     elif any(len(tag) > 40 for tag in tags):
@@ -205,7 +205,7 @@ def _says_this(runbook: Runbook, version: Version, data: RunbookData) -> bool:
     now = (runbook.title, runbook.summary, runbook.outage_class, runbook.team_id, runbook.tags)
     wanted = (
         clean_text(data.title).strip(), clean_text(data.summary).strip(), data.outage_class,
-        data.team.pk if data.team else None, rules.clean_tags(data.tags),
+        data.team.pk if data.team else None, clean_tags(data.tags),
     )  # fmt: skip
     services = set(runbook.services.values_list("pk", flat=True))
     same_head = now == wanted and services == {service.pk for service in data.services}
@@ -219,7 +219,7 @@ def _write_head(runbook: Runbook, data: RunbookData, *, now: datetime) -> None:
     runbook.outage_class, runbook.team, runbook.tags = (
         data.outage_class,
         data.team,
-        rules.clean_tags(data.tags),
+        clean_tags(data.tags),
     )
     runbook.save()
     runbook.services.set(data.services)

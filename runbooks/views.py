@@ -16,6 +16,7 @@ from accounts.models import Role, Team
 from accounts.permissions import at_least, role_required
 from catalog.models import Service
 from core.errors import Missing, MusterError
+from core.forms import show_refusal
 from incidents.models import Incident
 from incidents.web import acted, ask_page, room
 from runbooks import queries, rules, transitions
@@ -159,9 +160,7 @@ def _edit(request: HttpRequest, runbook: Runbook | None) -> HttpResponse:
             runbook = transitions.create_runbook(data=form.data_of(), by=request.user, now=now)
             number = 1
     except MusterError as refusal:
-        for name, sentences in (refusal.fields or {"": [refusal.message]}).items():
-            for sentence in sentences:
-                form.add_error(name if name in form.fields else None, sentence)
+        show_refusal(refusal, form)
         if refusal.code == "changed_meanwhile":  # having been told, a second press saves over the other's
             form.data = form.data.copy()
             form.data["read_at"] = _load(runbook.slug).saved_at.isoformat()
@@ -173,10 +172,7 @@ def _edit(request: HttpRequest, runbook: Runbook | None) -> HttpResponse:
 def _edit_page(
     request: HttpRequest, runbook: Runbook | None, form: RunbookForm, *, status: int = 200
 ) -> HttpResponse:
-    context = {
-        "runbook": runbook, "form": form, "draft": queries.draft_of(runbook) if runbook else None,
-        "services": Service.objects.order_by("name").values_list("name", flat=True)[:500],
-    }  # fmt: skip
+    context = {"runbook": runbook, "form": form, "draft": queries.draft_of(runbook) if runbook else None}
     return render(request, "runbooks/runbook_form.html", context, status=status)
 
 

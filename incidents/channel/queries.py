@@ -116,4 +116,4 @@ def stored_bytes(incident_id: int) -> int:
 
 
 def attachment(incident_id: int, pk: int) -> Attachment | None:
-    return Attachment.objects.filter(incident_id=incident_id, pk=pk).select_related("blob").first()
+    return Attachment.objects.filter(incident_id=incident_id, pk=pk).first()

@@ -1,7 +1,6 @@
 """What the hub asks the database, and how it renders. All of it blocks, so it runs in threads (`in_thread`)."""
 
 import asyncio
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -13,13 +12,12 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import Max
 from django.http import HttpRequest
 from django.template.loader import get_template, render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 
 from accounts.models import User
 from accounts.permissions import at_least
@@ -29,8 +27,6 @@ from incidents.live import sse
 from incidents.models import Incident, Page, PageStatus, TimelineEntry
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 _KEPT_ENTRIES = 4000  # rendered, in each process
 _LATE_COMMITS = 500  # ids that may be committed after higher ones, see `changed`
@@ -106,22 +102,6 @@ def warm_up() -> None:
         get_template(name)
 
 
-def _render_or_say(entry: TimelineEntry, older: Mapping[int, TimelineEntry]) -> Sent:
-    """An entry that cannot be drawn, by a fault of ours, comes as plain text: waiting for it would keep everything after
-    it from all who look, while their pages say that they miss nothing."""
-    try:
-        return _render_entry(entry, older)
-    except DatabaseError:
-        raise
-    except Exception:
-        log.exception("Entry %s of INC-%s cannot be drawn", entry.seq, entry.incident_id)
-        html = format_html(
-            '<li class="entry" id="e-{0}" data-seq="{0}" data-kind="" data-group=""><p><b>{1}</b> {2}</p></li>',
-            entry.seq, entry.actor_name, entry.text,
-        )  # fmt: skip
-        return Sent(entry.seq, sse.event("entry", html, id=entry.seq))
-
-
 def _render_entry(entry: TimelineEntry, older: Mapping[int, TimelineEntry]) -> Sent:
     """What changes how an older entry reads brings that one with it, as it reads now, and is not kept."""
     if entry.kind in channel.OVERLAYS:
@@ -146,7 +126,7 @@ def entries(incident_id: int, after: int, limit: int) -> list[Sent]:
     found = TimelineEntry.objects.filter(incident_id=incident_id, seq__gt=after).order_by("seq")
     rows = list(found.select_related("actor", "incident")[:limit])
     older = channel.changed_by(incident_id, rows)
-    return [_render_or_say(entry, older) for entry in rows]
+    return [_render_entry(entry, older) for entry in rows]
 
 
 def slots(incident_id: int) -> bytes:
