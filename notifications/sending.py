@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from notifications import channels, queries, transitions
 from notifications.channels.base import ChannelError, Message, NoLongerWanted, PermanentError
 from notifications.models import AttemptOutcome, Delivery
-from notifications.transitions import Claimed
+from notifications.transitions import Claimed, Queued
 from notifications.verification import code_for
 from timers import network
 
@@ -22,6 +22,24 @@ log = structlog.get_logger(__name__)
 
 def dispatch(claimed: Claimed) -> None:
     network.run(lambda: hand_over(claimed), lane="deliver", threads=8)
+
+
+def dispatch_later(queued: Queued, *, now: datetime) -> None:
+    """For the timekeeper: claimed when a thread has its turn."""
+    clock = clock_from(now)
+
+    def work() -> None:
+        claimed = transitions.claim_queued(queued, now=clock())
+        if claimed is not None:
+            hand_over(claimed)
+
+    network.run(work, lane="deliver", threads=8, once=queued)
+
+
+def clock_from(now: datetime) -> Callable[[], datetime]:
+    """What time it is, from a moment that somebody else named."""
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
 def hand_over(claimed: Claimed) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from notifications import hooks, queries, readiness, sending, transitions  # noqa: F401  readiness registers itself
+from timers import network
 from timers.models import Timer
 from timers.registry import handler
 
@@ -18,6 +19,11 @@ def _lock(timer: Timer) -> object:
 @handler(transitions.DELIVER, queue="deliver", lock=_lock)
 def deliver(timer: Timer, now: datetime, _notification: object) -> None:
     """A message is due, its retry is, or the worker that had it is taken for dead."""
+    if network.queues():
+        queued = transitions.queue_locked(delivery_id=int(timer.key), now=now)
+        if queued is not None:
+            transaction.on_commit(lambda: sending.dispatch_later(queued, now=now))
+        return
     claimed = transitions.claim_locked(delivery_id=int(timer.key), now=now)
     if claimed is not None:
         transaction.on_commit(lambda: sending.dispatch(claimed))

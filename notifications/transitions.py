@@ -4,7 +4,8 @@ Locks are taken in this order: notification, its deliveries, timers. The caller'
 
 A delivery is sent between two transactions: `claim` says that this attempt is ours and arms its timer again as a
 lease, the network is used after the commit (`sending.py`), `record` writes the result. A worker that is killed in
-between leaves the lease, and the next attempt carries the same idempotency key.
+between leaves the lease, and the next attempt carries the same idempotency key. In the timekeeper, where a message may
+have to wait for a thread, it is claimed when it has one (`queue_locked`, `claim_queued`).
 """
 
 import uuid
@@ -182,6 +183,41 @@ def claim(*, delivery: Delivery, now: datetime) -> Claimed | None:
     if lock(delivery.notification_id) is None:
         return None
     return claim_locked(delivery_id=delivery.pk, now=now)
+
+
+@dataclass(frozen=True)
+class Queued:
+    """It is claimed when a thread has its turn. The same may be queued more than once; the first who claims it has it."""
+
+    delivery_id: int
+    notification_id: int
+    attempts: int  # so far
+
+
+def queue_locked(*, delivery_id: int, now: datetime) -> Queued | None:
+    """For callers that hold the notification's lock and cannot send now. None: there is nothing to claim.
+
+    Waiting is no attempt: a slow server and a long queue must not use them up before the first.
+    """
+    pending = [DeliveryStatus.WAITING, DeliveryStatus.SENDING]
+    delivery = Delivery.objects.filter(pk=delivery_id, status__in=pending).first()
+    if delivery is None:
+        return None
+    if delivery.status == DeliveryStatus.SENDING and now < delivery.claimed_at + rules.LEASE:
+        _arm(delivery, due_at=delivery.claimed_at + rules.LEASE, now=now)
+        return None
+    _arm(delivery, due_at=now + rules.LEASE, now=now)
+    return Queued(delivery.pk, delivery.notification_id, delivery.attempts)
+
+
+@transaction.atomic
+def claim_queued(queued: Queued, *, now: datetime) -> Claimed | None:
+    """None: somebody else had it meanwhile, or there is nothing to send any more."""
+    if lock(queued.notification_id) is None:
+        return None
+    if not Delivery.objects.filter(pk=queued.delivery_id, attempts=queued.attempts).exists():
+        return None
+    return claim_locked(delivery_id=queued.delivery_id, now=now)
 
 
 def claim_locked(*, delivery_id: int, now: datetime) -> Claimed | None:

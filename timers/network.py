@@ -15,10 +15,15 @@ _lanes: dict[str, ThreadPoolExecutor] = {}
 _waiting: set[tuple[str, Hashable]] = set()
 
 
+def queues() -> bool:
+    """Whether `run` would let the work wait for a thread now."""
+    return fired_by.get() == "timekeeper"
+
+
 def run(work: Callable[[], object], *, lane: str, threads: int, once: Hashable = None) -> None:
     """`work` raises only when its result could not be recorded. Each lane has threads of its own in the timekeeper, so
     that a chat that hangs holds up no page. What waits there under the same `once` is not queued a second time."""
-    if fired_by.get() != "timekeeper":
+    if not queues():
         work()
         return
     if once is not None:

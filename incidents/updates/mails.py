@@ -5,11 +5,10 @@ the next attempt carries the same Message-ID. Only a claim counts as an attempt:
 wait in its queue for longer than a lease.
 """
 
-import time
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urljoin
 
 import structlog
@@ -25,7 +24,7 @@ from incidents.updates.links import stop_path
 from incidents.updates.transitions import MAIL, UNREACHED, topic
 from notifications.channels.base import Message
 from notifications.models import AttemptOutcome
-from notifications.sending import attempt
+from notifications.sending import attempt, clock_from
 from timers import network
 from timers.transitions import cancel_timer, set_timer
 
@@ -226,14 +225,8 @@ def _absolute(path: str) -> str:
 
 
 def dispatch(queued: Queued, *, now: datetime) -> None:
-    clock = _clock(now)
+    clock = clock_from(now)
     network.run(lambda: hand_over(queued, clock=clock), lane="updates", threads=4, once=queued)
-
-
-def _clock(now: datetime) -> Callable[[], datetime]:
-    """What time it is, from a moment that somebody else named."""
-    began = time.monotonic()
-    return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
 def hand_over(queued: Queued, *, clock: Callable[[], datetime]) -> None:

@@ -8,6 +8,7 @@ from notifications import hooks, queries, sending, transitions
 from notifications.models import Attempt, Delivery, Notification
 from tests.factories.accounts import make_email, make_user
 from tests.factories.notifications import NOW, make_notification, make_rule
+from timers import network
 from timers.models import Timer
 from timers.transitions import fire_due, set_timer
 
@@ -366,6 +367,46 @@ def test_workers_that_all_die_end_in_a_failure_and_not_in_a_loop(ravi, fake, fak
     mail.refresh_from_db()
     assert (mail.status, mail.last_error) == ("failed", "The worker did not report back")
     assert Attempt.objects.filter(delivery=mail, outcome="lost").count() == 5
+
+
+def test_waiting_for_a_turn_in_the_timekeeper_costs_no_attempt(ravi, fake, monkeypatch):
+    """Celery is away and the mail server slow: a message may wait for longer than five leases before its first try."""
+    page = make_notification(ravi)
+    mail = page.deliveries.get(channel="email")
+    turns: dict[object, object] = {}
+    monkeypatch.setattr(network, "run", lambda work, *, once=None, **_: turns.setdefault(once, work))
+    monkeypatch.setattr(network, "queues", lambda: True)
+    for lease in range(8):
+        fire(NOW + seconds(45 * lease))
+    waiting = [once for once in turns if once.delivery_id == mail.pk]
+    mail.refresh_from_db()
+    assert (mail.status, mail.attempts) == ("waiting", 0)
+    assert len(waiting) == 1, "it waits once, however often the lease ends"
+
+    turns[waiting[0]]()
+    turns[waiting[0]]()
+
+    mail.refresh_from_db()
+    assert (mail.status, mail.attempts) == ("sent", 1)
+    assert len(fake.accepted) == 1
+
+
+@pytest.mark.parametrize("ended", ["answered", "tried", "lost"])
+def test_who_has_its_turn_late_looks_again(ravi, fake, ended):
+    page = make_notification(ravi)
+    mail = page.deliveries.get(channel="email")
+    queued = transitions.queue_locked(delivery_id=mail.pk, now=NOW)
+    if ended == "answered":
+        transitions.cancel_topic(topic=page.topic, now=NOW)
+    else:
+        other = transitions.claim(delivery=mail, now=NOW)
+        if ended == "tried":
+            transitions.record(claimed=other, outcome="transient", detail="451", now=NOW)
+
+    assert transitions.claim_queued(queued, now=NOW + seconds(1)) is None
+    assert fake.tried == []
+    mail.refresh_from_db()
+    assert mail.attempts == (0 if ended == "answered" else 1)
 
 
 def test_late_news_of_a_sent_message_counts_and_of_a_failed_one_does_not(ravi, fake):
