@@ -1,13 +1,14 @@
 """A real Chromium on a real web server process, on the tests' database."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from accounts.models import User
 from tests.live.conftest import Web
@@ -16,7 +17,23 @@ from tests.live.conftest import Web
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 expect.set_options(timeout=10_000)
 
+
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture
+def until() -> Callable[[Page | Locator, str], None]:
+    """Wait until a function in JavaScript holds: until(page, "() => …"). Playwright's own wait needs `eval`, which the pages
+    forbid."""
+
+    def wait(place: Page | Locator, predicate: str) -> None:
+        page = place if isinstance(place, Page) else place.page
+        ends = time.monotonic() + 10
+        while not place.evaluate(predicate):
+            assert time.monotonic() < ends, f"still not so: {predicate}"
+            page.wait_for_timeout(20)
+
+    return wait
 
 
 @pytest.fixture(scope="module")

@@ -195,11 +195,11 @@ def test_who_is_signed_out_is_told(room, look, ines):
     look.reports.clear()
 
 
-def test_home_shows_a_new_incident_by_itself(look, ines, ravi):
+def test_home_shows_a_new_incident_by_itself(look, ines, ravi, until):
     page = look(ines, "/")
     page.mouse.move(0, 0)
     expect(page.locator("#now")).to_contain_text("Nothing is burning")
-    page.wait_for_function("window.Muster && document.readyState === 'complete'")
+    until(page, "() => Boolean(window.Muster) && document.readyState === 'complete'")
     page.wait_for_timeout(500)
     transitions.declare(
         service=make_service("ledger"), title="Ledger is down", severity=2, by=ravi, now=timezone.now()

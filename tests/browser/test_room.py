@@ -143,17 +143,17 @@ def test_a_message_whose_answer_is_lost_is_sent_again_also_after_a_reload_and_st
     look.reports[:] = [text for text in look.reports if "ERR_FAILED" not in text and "sendError" not in text]
 
 
-def test_the_feed_follows_at_its_end_and_keeps_still_for_a_reader(incident, ines, ravi, look):
+def test_the_feed_follows_at_its_end_and_keeps_still_for_a_reader(incident, ines, ravi, look, until):
     for number in range(60):
         transitions.add_note(incident_id=incident.pk, text=f"note {number}", by=ravi, now=timezone.now())
     page = look(ines, room_of(incident))
     is_live(page)
     box = page.locator("#feed-scroll")
     at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight < 4"
-    page.wait_for_function(f"({at_end})(document.querySelector('#feed-scroll'))")
+    until(box, at_end)
     transitions.add_note(incident_id=incident.pk, text="while following", by=ravi, now=timezone.now())
     expect(page.locator("#feed")).to_contain_text("while following")
-    page.wait_for_function(f"({at_end})(document.querySelector('#feed-scroll'))")
+    until(box, at_end)
     box.evaluate("e => { e.scrollTop = 200; }")
     page.wait_for_timeout(100)
     for number in range(3):
@@ -164,7 +164,7 @@ def test_the_feed_follows_at_its_end_and_keeps_still_for_a_reader(incident, ines
     assert box.evaluate("e => e.scrollTop") == 200
     page.click("#feed-pill")
     expect(page.locator("#feed-pill")).to_be_hidden()
-    assert box.evaluate(at_end)
+    until(box, at_end)
 
 
 def test_a_move_that_comes_too_late_says_so_in_the_dialog_and_keeps_the_text(incident, ines, ravi, look):
